@@ -1,0 +1,103 @@
+// Package flow is the book: one Record for each passage, from its first byte to
+// its last. Metrics, decision log and console all read this one Record; none of
+// them asks the gate anything else.
+//
+// What never gets into a Record: query strings, userinfo, header values and
+// bodies.
+package flow
+
+import (
+	"net/netip"
+	"time"
+
+	"gatehouse/policy"
+)
+
+// Record is one passage: an HTTP exchange, a tunnel, a redirected connection, a
+// published request or a DNS question. It is filled in by the room that carries
+// the passage and handed to the sinks when the passage ends; afterwards nobody
+// changes it.
+type Record struct {
+	ID      string    // decision id, "GH-" and 8 characters
+	Time    time.Time // when the first byte came
+	Surface policy.Surface
+	Client  netip.Addr
+	Group   string // the client's first group in the rules file
+	User    string // who logged in, where clients log in
+
+	Host     string
+	CNAME    []string   // the aliases that were followed, in order
+	IP       netip.Addr // the address that was dialled or answered first
+	Port     uint16
+	Protocol policy.Protocol
+	Method   string
+	Path     string // without query
+	Type     string // media type that came back
+	Upload   string // media type that was sent
+	Query    string // DNS type, from a fixed list ("A", "AAAA", …, "other")
+	Status   int    // HTTP status handed to the client; 0 where there was none
+
+	// Verdict is the last verdict of the passage. Its Reason is upstream-…
+	// where the gate said yes and the world failed.
+	Verdict   policy.Verdict
+	PolicySHA string // sha256 of the rules file in force, hex
+
+	Sent      int64 // octets of body or tunnel towards the destination
+	Received  int64 // octets of body or tunnel towards the client
+	FirstByte time.Duration
+	Duration  time.Duration
+	// End says how it ended, from a fixed list: "done", "refused",
+	// "client-closed", "origin-closed", "cut" (a response broken off), "idle",
+	// "policy" (its permission ended), "shutdown", "error".
+	End string
+	// Open marks the line a long passage gets at its start (after a minute);
+	// the counts are not final.
+	Open bool
+}
+
+// Sink takes Records. Record must not block the caller, must not change r, and
+// may be called from many goroutines at once.
+type Sink interface {
+	Record(r *Record)
+}
+
+// Book hands every Record to every sink, and keeps count of what is open. A
+// panic in one sink reaches neither the gate nor the other sinks. The zero value
+// is an empty book; fill in Sinks before use.
+type Book struct {
+	Sinks []Sink
+	// Faults is told of a panic in a sink; nil: nobody is.
+	Faults func(sink Sink, fault any)
+}
+
+// Record implements Sink.
+func (b *Book) Record(r *Record) {
+	for _, s := range b.Sinks {
+		b.hand(s, r)
+	}
+}
+
+func (b *Book) hand(s Sink, r *Record) {
+	defer func() {
+		if fault := recover(); fault != nil && b.Faults != nil {
+			b.Faults(s, fault)
+		}
+	}()
+	s.Record(r)
+}
+
+// Opener is a Sink that also wants to know when a passage begins, for gauges of
+// what is open. Book passes it on.
+type Opener interface {
+	Opened(surface policy.Surface)
+}
+
+// Opened tells the sinks that care that a passage began; its Record follows.
+// Passages of a DNS question need not be opened.
+func (b *Book) Opened(surface policy.Surface) {
+	for _, s := range b.Sinks {
+		if o, ok := s.(Opener); ok {
+			o.Opened(surface)
+		}
+	}
+}

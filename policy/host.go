@@ -1,0 +1,206 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// Host is a normalized DNS name or an IP address. Only ParseHost (and HostOf)
+// make one; the zero value is no host and matches nothing. Hosts are comparable.
+type Host struct {
+	name string // lower case, ASCII, no trailing dot
+	addr netip.Addr
+}
+
+// Dest is where a passage leads.
+type Dest struct {
+	Host Host
+	Port uint16
+}
+
+// String is "host:port", with brackets around an IPv6 address.
+func (d Dest) String() string {
+	if d.Host.addr.Is6() {
+		return fmt.Sprintf("[%s]:%d", d.Host, d.Port)
+	}
+	return fmt.Sprintf("%s:%d", d.Host, d.Port)
+}
+
+// HostOf is the host that an address literal names. Zones are dropped, v4-mapped
+// addresses are kept as they are (and match no rule).
+func HostOf(a netip.Addr) Host { return Host{addr: a.WithZone("")} }
+
+// IsIP reports whether the host is an address literal.
+func (h Host) IsIP() bool { return h.addr.IsValid() }
+
+// Addr is the address of a literal, the zero Addr for a name.
+func (h Host) Addr() netip.Addr { return h.addr }
+
+// Name is the DNS name without trailing dot, empty for a literal.
+func (h Host) Name() string { return h.name }
+
+// IsZero reports whether h is no host at all.
+func (h Host) IsZero() bool { return h == Host{} }
+
+// String is the name or the address as a rules file writes it.
+func (h Host) String() string {
+	if h.IsIP() {
+		return h.addr.String()
+	}
+	return h.name
+}
+
+// Errors of ParseHost. They are worded for whoever wrote the host.
+var (
+	errHostEmpty  = errors.New("is empty")
+	errHostLong   = errors.New("is longer than 253 characters")
+	errLabelEmpty = errors.New("has an empty label (two dots in a row, or a dot at the start)")
+	errLabelLong  = errors.New("has a label longer than 63 characters")
+	errHostPort   = errors.New("has a port; a host is written without one")
+	errHostZone   = errors.New("has an IPv6 zone")
+	errHostMapped = errors.New("is an IPv4 address dressed as IPv6; write the IPv4 address")
+	errHostNumber = errors.New("ends like a number but is not an IPv4 address of four decimal parts")
+)
+
+// ParseHost normalizes a host: lower case, no trailing dot, international names
+// in their ASCII form (UTS 46, as browsers do). An IP literal is accepted in
+// its one canonical notation, IPv6 also in brackets; the other notations that a
+// resolver or dialer would take for an address (127.1, 0x7f.1, 2130706433,
+// v4-mapped, zones) are refused, not guessed.
+func ParseHost(s string) (Host, error) {
+	h, err := parseHost(s)
+	if err != nil {
+		return Host{}, fmt.Errorf("host %q %w", clip(s), err)
+	}
+	return h, nil
+}
+
+func parseHost(s string) (Host, error) {
+	if s == "" {
+		return Host{}, errHostEmpty
+	}
+	if strings.ContainsAny(s, ":[]") {
+		return parseIPv6(s)
+	}
+	name, err := asciiName(s)
+	if err != nil {
+		return Host{}, err
+	}
+	if err := checkName(name); err != nil {
+		return Host{}, err
+	}
+	if endsInNumber(name) {
+		return parseIPv4(name, s)
+	}
+	return Host{name: name}, nil
+}
+
+// parseIPv4 takes the dotted quad and nothing else. An address that only
+// normalization revealed (full-width digits) is refused as well.
+func parseIPv4(name, written string) (Host, error) {
+	a, err := netip.ParseAddr(name)
+	if err != nil || a.String() != strings.TrimSuffix(written, ".") {
+		return Host{}, errHostNumber
+	}
+	return Host{addr: a}, nil
+}
+
+func parseIPv6(s string) (Host, error) {
+	inner, bracketed := s, false
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		inner, bracketed = s[1:len(s)-1], true
+	}
+	if strings.Contains(inner, "%") {
+		return Host{}, errHostZone
+	}
+	a, err := netip.ParseAddr(inner)
+	switch {
+	case err != nil && !bracketed && strings.Count(s, ":") == 1:
+		return Host{}, errHostPort
+	case err != nil || !a.Is6():
+		return Host{}, errors.New("is not an IPv6 address")
+	case a.Is4In6():
+		return Host{}, errHostMapped
+	}
+	return Host{addr: a}, nil
+}
+
+// asciiName lowers the case, drops one trailing dot and turns an international
+// name into its ASCII form.
+func asciiName(s string) (string, error) {
+	ascii := true
+	punycode := false
+	for i := range len(s) {
+		ascii = ascii && s[i] < 0x80
+	}
+	lower := s
+	if ascii {
+		lower = strings.ToLower(s)
+		punycode = strings.HasPrefix(lower, "xn--") || strings.Contains(lower, ".xn--")
+	}
+	if !ascii || punycode {
+		var err error
+		if lower, err = idna.Lookup.ToASCII(lower); err != nil {
+			return "", errors.New("is not a valid international name")
+		}
+	}
+	return strings.TrimSuffix(lower, "."), nil
+}
+
+// checkName holds an ASCII name to letters, digits, hyphen and underscore
+// (service names and some real hosts have it), labels of 1 to 63 octets and 253
+// in all (RFC 1035, section 2.3.4).
+func checkName(name string) error {
+	if name == "" {
+		return errHostEmpty
+	}
+	if len(name) > 253 {
+		return errHostLong
+	}
+	for rest, more := name, true; more; {
+		var label string
+		label, rest, more = strings.Cut(rest, ".")
+		switch {
+		case label == "":
+			return errLabelEmpty
+		case len(label) > 63:
+			return errLabelLong
+		case label[0] == '-' || label[len(label)-1] == '-':
+			return errors.New("has a label that begins or ends with a hyphen")
+		}
+		for i := range len(label) {
+			if !nameByte(label[i]) {
+				return fmt.Errorf("has %q, which no host name contains", rune(label[i]))
+			}
+		}
+	}
+	return nil
+}
+
+func nameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// endsInNumber reports whether a name's last label is a number, decimal or
+// hexadecimal: inet_aton and browsers would take such a name for an IPv4
+// address (URL Standard, "ends in a number checker").
+func endsInNumber(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
+}
+
+// clip bounds text from outside that goes into an error.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

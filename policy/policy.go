@@ -1,0 +1,254 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gaissmai/bart"
+)
+
+// Mode says what becomes of a passage the rules would refuse.
+type Mode uint8
+
+// The modes; the zero value enforces.
+const (
+	Enforce Mode = iota
+	Monitor
+)
+
+// String is the mode as a rules file spells it.
+func (m Mode) String() string {
+	if m == Monitor {
+		return "monitor"
+	}
+	return "enforce"
+}
+
+// Group is a named set of clients.
+type Group struct {
+	Name string
+	From []netip.Prefix
+}
+
+// Spec is all that Compile needs: a rules file and the settings it depends on,
+// in the policy's own terms. Compile keeps parts of it; do not change it later.
+type Spec struct {
+	Mode Mode
+	// MonitorUntil is the first moment at which monitor mode is over and the
+	// rules are enforced; zero: it has no end.
+	MonitorUntil time.Time
+	Groups       []Group
+	// Rules are the allows and denies in the order of the file, packs expanded.
+	Rules []Rule
+	// Permitted are further permitted clients, besides those that groups and
+	// allows name and loopback.
+	Permitted []netip.Prefix
+	// TreatAsPublic lifts the special-range refusal for these addresses and
+	// makes them "public" (never part of a tag).
+	TreatAsPublic []netip.Prefix
+	// Inspection says that the appliance can look inside TLS.
+	Inspection bool
+}
+
+// Policy is a compiled, immutable rule set. It is safe for concurrent use; a nil
+// *Policy refuses everything. Decisions allocate nothing and cost a look-up for
+// each label of the host, whatever the number of hosts listed.
+type Policy struct {
+	mode          Mode
+	monitorUntil  time.Time
+	inspection    bool
+	groups        []compiledGroup
+	permitted     *bart.Lite
+	treatAsPublic *bart.Lite
+	rules         []rule // allows and denies, in order
+	hosts         hostIndex
+	everywhere    []int32 // denies that name no host
+}
+
+type compiledGroup struct {
+	name string
+	from *bart.Lite
+}
+
+// rule is a Rule with its clauses made ready.
+type rule struct {
+	*Rule
+	clients   *bart.Lite // nil: any permitted client
+	addresses addressSet
+	inner     bool
+}
+
+// Compile checks a Spec and makes it ready for decisions. The problems it finds
+// (joined) are those that would make a rule mean something else than it says;
+// package rules tells an admin of them, and of many more, with line and column.
+func Compile(s Spec) (*Policy, error) {
+	p := &Policy{
+		mode: s.Mode, monitorUntil: s.MonitorUntil, inspection: s.Inspection,
+		permitted: prefixes("127.0.0.0/8", "::1/128"), treatAsPublic: new(bart.Lite),
+		hosts: newHostIndex(),
+	}
+	insert(p.treatAsPublic, s.TreatAsPublic)
+	insert(p.permitted, s.Permitted)
+	share := sharedTables()
+	for _, g := range s.Groups {
+		insert(p.permitted, g.From)
+		p.groups = append(p.groups, compiledGroup{g.Name, share(g.From)})
+	}
+	var errs []error
+	seen := make(map[string]bool, len(s.Rules))
+	p.rules = make([]rule, len(s.Rules))
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		if err := r.check(); err != nil {
+			errs = append(errs, fmt.Errorf("rule %q: %w", r.Name, err))
+		}
+		if seen[r.Name] {
+			errs = append(errs, fmt.Errorf("rule %q: the name is used twice", r.Name))
+		}
+		seen[r.Name] = true
+		p.add(i, r, share)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// add puts rule i into the tables.
+func (p *Policy) add(i int, r *Rule, share func([]netip.Prefix) *bart.Lite) {
+	c := rule{Rule: r, addresses: compileAddresses(r.Addresses, share), inner: r.hasInner()}
+	if !r.Clients.Any {
+		c.clients = share(r.Clients.Prefixes)
+		if !r.Deny {
+			insert(p.permitted, r.Clients.Prefixes)
+		}
+	}
+	p.rules[i] = c
+	if len(r.Hosts) == 0 {
+		p.everywhere = append(p.everywhere, int32(i))
+	}
+	for _, h := range r.Hosts {
+		p.hosts.add(h, int32(i))
+	}
+}
+
+// check refuses what the zero values of a Rule would make it mean.
+func (r *Rule) check() error {
+	for _, c := range []struct {
+		bad  bool
+		says string
+	}{
+		{r.Name == "", "it has no name"},
+		{!r.Deny && len(r.Hosts) == 0, "an allow names no host"},
+		{!r.Deny && len(r.Ports) == 0, "an allow names no port"},
+		{!r.Deny && !r.Addresses.stated(), "an allow names no address"},
+		{r.Deny && len(r.Hosts) == 0 && r.Clients.Any && !r.Addresses.stated(), "a deny names neither clients nor hosts nor addresses"},
+		{!r.Clients.Any && len(r.Clients.Prefixes) == 0, "it names no client"},
+		{r.Methods != nil && len(r.Methods) == 0, "methods is empty"},
+		{r.Paths != nil && len(r.Paths) == 0, "paths is empty"},
+		{r.Types != nil && len(r.Types) == 0, "types is empty"},
+		{r.Uploads != nil && len(r.Uploads) == 0, "uploads is empty"},
+	} {
+		if c.bad {
+			return errors.New(c.says)
+		}
+	}
+	return nil
+}
+
+func insert(t *bart.Lite, list []netip.Prefix) {
+	for _, p := range list {
+		t.Insert(p.Masked())
+	}
+}
+
+// sharedTables gives equal prefix lists one table: packs name the same tags in
+// many rules, and a thousand rules may name one client group.
+func sharedTables() func([]netip.Prefix) *bart.Lite {
+	tables := map[string]*bart.Lite{}
+	var key []byte
+	return func(list []netip.Prefix) *bart.Lite {
+		key = key[:0]
+		for _, p := range list {
+			key = p.AppendTo(key)
+			key = append(key, ' ')
+		}
+		t, ok := tables[string(key)]
+		if !ok {
+			t = new(bart.Lite)
+			insert(t, list)
+			tables[string(key)] = t
+		}
+		return t
+	}
+}
+
+// Mode is the mode in force at a moment: monitor mode ends on its day.
+func (p *Policy) Mode(at time.Time) Mode {
+	if p == nil || p.mode == Enforce || !p.monitorUntil.IsZero() && !at.Before(p.monitorUntil) {
+		return Enforce
+	}
+	return Monitor
+}
+
+// Client asks whether a client is permitted to ask anything at all.
+func (p *Policy) Client(client netip.Addr) Verdict {
+	switch {
+	case p == nil:
+		return Verdict{}
+	case !p.permitted.Contains(client.Unmap()):
+		return denied(ClientNotListed, nil)
+	}
+	return Verdict{Effect: Allow, Reason: Matched}
+}
+
+// Group is the first group, in the order of the file, that holds the client;
+// empty where none does.
+func (p *Policy) Group(client netip.Addr) string {
+	if p == nil {
+		return ""
+	}
+	for _, g := range p.groups {
+		if g.from.Contains(client.Unmap()) {
+			return g.name
+		}
+	}
+	return ""
+}
+
+// Inspection reports whether the policy was compiled for an appliance that
+// looks inside TLS.
+func (p *Policy) Inspection() bool { return p != nil && p.inspection }
+
+// Rules are the rules in the order of the file. They must not be changed.
+func (p *Policy) Rules() []*Rule {
+	if p == nil {
+		return nil
+	}
+	all := make([]*Rule, len(p.rules))
+	for i := range p.rules {
+		all[i] = p.rules[i].Rule
+	}
+	return all
+}
+
+// MayTell reports whether a client may be told the names of the rules of a
+// host: only where one of them names this client.
+func (p *Policy) MayTell(client netip.Addr, host Host) bool {
+	if p == nil || !p.Client(client).Allowed() {
+		return false
+	}
+	tell := false
+	p.hosts.each(host, func(c candidate) bool {
+		tell = p.rules[c.rule].names(client.Unmap())
+		return !tell
+	})
+	return tell
+}
+
+// names reports whether the rule speaks for the (unmapped) client.
+func (r *rule) names(client netip.Addr) bool {
+	return r.clients == nil || r.clients.Contains(client)
+}

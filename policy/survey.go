@@ -1,0 +1,144 @@
+package policy
+
+import "slices"
+
+// survey is what the rules of a host say together about one passage, before
+// each allow is held against it.
+type survey struct {
+	// expected is what the port carries under the allows that fit host, client
+	// and port: what one of them states, else the usual.
+	expected Protocol
+	// standing is the address's own, once it is known.
+	standing standing
+	// speaksOfPaths is a live rule of the host with a clause about paths.
+	speaksOfPaths *Rule
+	// looks says whether a tunnel of these allows is looked into.
+	looks bool
+	// bound: some glob binds the path; bindFails: a binding entry that the
+	// declared type does not satisfy.
+	bound     bool
+	bindFails *rule
+}
+
+// survey walks the rules of the passage's host once.
+func (p *Policy) survey(f *facts) survey {
+	var s survey
+	if f.knows(knowAddr) {
+		s.standing = p.stand(f.addr)
+	}
+	if !f.knows(knowPort) {
+		return s
+	}
+	var live, past Protocol
+	var never, always, inner bool
+	p.hosts.each(f.dest.Host, func(c candidate) bool {
+		r := &p.rules[c.rule]
+		gone := r.expired(f.at)
+		if !gone && r.speaksOfPaths() {
+			s.speaksOfPaths = r.Rule
+		}
+		if r.Deny || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
+			return true
+		}
+		if gone {
+			past = stricter(past, r.Protocol)
+			return true
+		}
+		live = stricter(live, r.Protocol)
+		never = never || r.Inspect == InspectNever
+		always = always || r.Inspect == InspectAlways
+		inner = inner || r.inner
+		return true
+	})
+	for _, i := range p.everywhere {
+		if r := &p.rules[i]; !r.expired(f.at) && r.speaksOfPaths() {
+			s.speaksOfPaths = r.Rule
+		}
+	}
+	s.expected = expectedProtocol(live, past, f.dest.Port)
+	s.looks = p.inspection && s.expected == TLS && !never && (always || inner) && !NeverInspected(f.dest.Host)
+	if f.knows(knowType) {
+		p.bind(f, &s)
+	}
+	return s
+}
+
+func expectedProtocol(live, past Protocol, port uint16) Protocol {
+	switch {
+	case live != ProtocolUnknown:
+		return live
+	case past != ProtocolUnknown:
+		return past
+	}
+	return UsualProtocol(port)
+}
+
+// stricter joins what two allows state. Rules that can meet must agree (package
+// rules makes a difference an error); should two differ all the same, the one
+// under which less gets through decides.
+func stricter(a, b Protocol) Protocol {
+	for _, p := range [...]Protocol{TLS, PlainHTTP, TCP} {
+		if a == p || b == p {
+			return p
+		}
+	}
+	return ProtocolUnknown
+}
+
+func (r *rule) speaksOfPaths() bool {
+	return r.Paths != nil || slices.ContainsFunc(r.Types, func(e TypeEntry) bool { return e.Glob.Binds() })
+}
+
+// bind finds the globs that bind the path. They are those of every live allow
+// that fits host, client, port and protocol, whatever else it says; the same
+// glob in several rules adds up, different globs must each agree.
+func (p *Policy) bind(f *facts, s *survey) {
+	p.eachBinding(f, s, func(r *rule, e *TypeEntry) bool {
+		s.bound = true
+		if !p.satisfied(f, s, e.Glob) && (s.bindFails == nil || r.Line < s.bindFails.Line) {
+			s.bindFails = r
+		}
+		return true
+	})
+}
+
+// satisfied reports whether some entry with this glob takes the declared type.
+func (p *Policy) satisfied(f *facts, s *survey, glob Glob) bool {
+	found := false
+	p.eachBinding(f, s, func(_ *rule, e *TypeEntry) bool {
+		found = e.Glob == glob && e.takes(f.mediaType)
+		return !found
+	})
+	return found
+}
+
+func (p *Policy) eachBinding(f *facts, s *survey, yield func(*rule, *TypeEntry) bool) {
+	p.hosts.each(f.dest.Host, func(c candidate) bool {
+		r := &p.rules[c.rule]
+		if r.Deny || r.Types == nil || r.expired(f.at) || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
+			return true
+		}
+		for i := range r.Types {
+			e := &r.Types[i]
+			if e.Glob.Binds() && e.Glob.Match(f.path) && !yield(r, e) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// takes reports whether the entry lets a declared type through.
+func (e *TypeEntry) takes(m MediaType) bool { return e.Any || slices.Contains(e.Types, m) }
+
+// typeFits is the type step: the binding globs decide where there are any; only
+// where none binds does each rule's own list count.
+func (s *survey) typeFits(r *rule, f *facts) bool {
+	switch {
+	case s.bindFails != nil:
+		return false
+	case s.bound, r.Types == nil:
+		return true
+	}
+	return slices.ContainsFunc(r.Types, func(e TypeEntry) bool { return !e.Glob.Binds() && e.takes(f.mediaType) })
+}
