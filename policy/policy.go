@@ -50,6 +50,8 @@ type Spec struct {
 	TreatAsPublic []netip.Prefix
 	// Inspection says that the appliance can look inside TLS.
 	Inspection bool
+	// SHA256 is the hex digest of the rules file, for the book.
+	SHA256 string
 }
 
 // Policy is a compiled, immutable rule set. It is safe for concurrent use; a nil
@@ -59,6 +61,7 @@ type Policy struct {
 	mode          Mode
 	monitorUntil  time.Time
 	inspection    bool
+	sha256        string
 	groups        []compiledGroup
 	permitted     *bart.Lite
 	treatAsPublic *bart.Lite
@@ -85,7 +88,7 @@ type rule struct {
 // package rules tells an admin of them, and of many more, with line and column.
 func Compile(s Spec) (*Policy, error) {
 	p := &Policy{
-		mode: s.Mode, monitorUntil: s.MonitorUntil, inspection: s.Inspection,
+		mode: s.Mode, monitorUntil: s.MonitorUntil, inspection: s.Inspection, sha256: s.SHA256,
 		permitted: prefixes("127.0.0.0/8", "::1/128"), treatAsPublic: new(bart.Lite),
 		hosts: newHostIndex(),
 	}
@@ -221,6 +224,14 @@ func (p *Policy) Group(client netip.Addr) string {
 // Inspection reports whether the policy was compiled for an appliance that
 // looks inside TLS.
 func (p *Policy) Inspection() bool { return p != nil && p.inspection }
+
+// SHA256 is the hex digest of the rules file the policy was made from.
+func (p *Policy) SHA256() string {
+	if p == nil {
+		return ""
+	}
+	return p.sha256
+}
 
 // Rules are the rules in the order of the file. They must not be changed.
 func (p *Policy) Rules() []*Rule {
