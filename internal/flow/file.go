@@ -1,0 +1,200 @@
+package flow
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// FileConfig says where a File is and how much of it is kept.
+type FileConfig struct {
+	Path string
+	// Days is how long a line is kept, at least until the piece it is in is
+	// that old; 0: no bound.
+	Days int
+	// Bytes bounds all pieces together; 0: no bound.
+	Bytes int64
+	Now   func() time.Time // nil: time.Now
+}
+
+// File is a log file that is cut into pieces: Path holds what is being written,
+// Path-20060102T150405Z what was finished at that moment. A new piece is begun
+// each day (UTC) and when the present one is an eighth of Bytes (at most 64
+// MiB). The oldest pieces are deleted. One goroutine may use it at a time; the
+// zero File is not usable, NewFile makes one.
+type File struct {
+	FileConfig
+	file *os.File
+	size int64
+	day  string
+	torn bool // the last write was cut short: the next begins a new line
+}
+
+// stamp is how the moment stands in a finished piece's name.
+const stamp = "20060102T150405Z"
+
+// NewFile makes a File. It is opened by the first Write, and again by a later
+// one where that fails: a directory that is missing today may be mounted
+// tomorrow.
+func NewFile(c FileConfig) *File {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &File{FileConfig: c}
+}
+
+// Write appends whole lines. After an error the file is opened anew.
+func (f *File) Write(lines []byte) (int, error) {
+	if err := f.ready(int64(len(lines))); err != nil {
+		return 0, err
+	}
+	if f.torn {
+		if _, err := f.file.Write([]byte{'\n'}); err != nil {
+			return 0, f.fail(err)
+		}
+		f.torn = false
+	}
+	n, err := f.file.Write(lines)
+	f.size += int64(n)
+	f.torn = err != nil && n > 0
+	if err != nil {
+		return n, f.fail(err)
+	}
+	return n, nil
+}
+
+// Close closes the present piece.
+func (f *File) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}
+
+// Tend deletes pieces that are too old or too many.
+func (f *File) Tend() error {
+	pieces, err := f.pieces()
+	if err != nil {
+		return err
+	}
+	oldest := f.Now().AddDate(0, 0, -f.Days)
+	total := f.piece()
+	var errs []error
+	for _, p := range slices.Backward(pieces) { // newest first
+		total += p.size
+		if f.Days > 0 && !p.at.After(oldest) || f.Bytes > 0 && total > f.Bytes {
+			errs = append(errs, os.Remove(p.path))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fail closes the file so that the next Write opens it anew.
+func (f *File) fail(err error) error {
+	f.file.Close()
+	f.file = nil
+	return err
+}
+
+// ready opens the file, and begins a new piece where n more octets or the day
+// ask for it.
+func (f *File) ready(n int64) error {
+	if f.file == nil {
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
+	today := f.Now().UTC().Format(time.DateOnly)
+	if f.size == 0 {
+		f.day = today
+	}
+	if f.day == today && (f.Bytes == 0 || f.size == 0 || f.size+n <= f.piece()) {
+		return nil
+	}
+	f.Close()
+	if err := f.finish(); err != nil {
+		return err
+	}
+	if err := f.open(); err != nil {
+		return err
+	}
+	return f.Tend()
+}
+
+// piece is the size at which a piece is finished.
+func (f *File) piece() int64 { return min(f.Bytes/8, 64<<20) }
+
+func (f *File) open() error {
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o750); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o640)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return err
+	}
+	f.file, f.size = file, info.Size()
+	if f.size > 0 { // of an earlier run: its day is the day it was last written
+		f.day = info.ModTime().UTC().Format(time.DateOnly)
+		last := make([]byte, 1)
+		_, err := file.ReadAt(last, f.size-1)
+		f.torn = err == nil && last[0] != '\n'
+	}
+	return nil
+}
+
+// finish gives the present piece its name.
+func (f *File) finish() error {
+	at := f.Now().UTC()
+	for { // two pieces within one second: the later one takes the next free name
+		name := f.Path + "-" + at.Format(stamp)
+		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+			return os.Rename(f.Path, name)
+		} else if err != nil {
+			return fmt.Errorf("finish a piece of the log: %w", err)
+		}
+		at = at.Add(time.Second)
+	}
+}
+
+type piece struct {
+	path string
+	at   time.Time
+	size int64
+}
+
+// pieces lists the finished pieces, oldest first. Files whose names this File
+// did not give are left alone.
+func (f *File) pieces() ([]piece, error) {
+	entries, err := os.ReadDir(filepath.Dir(f.Path))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []piece
+	for _, e := range entries {
+		text, ok := strings.CutPrefix(e.Name(), filepath.Base(f.Path)+"-")
+		at, err := time.Parse(stamp, text)
+		if !ok || err != nil {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			found = append(found, piece{filepath.Join(filepath.Dir(f.Path), e.Name()), at, info.Size()})
+		}
+	}
+	slices.SortFunc(found, func(a, b piece) int { return cmp.Compare(a.path, b.path) })
+	return found, nil
+}

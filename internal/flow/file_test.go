@@ -1,0 +1,109 @@
+package flow
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// day is a clock that a test sets.
+type day struct{ now time.Time }
+
+func (d *day) clock() time.Time { return d.now }
+
+func newDay() *day { return &day{now: time.Now().UTC().Truncate(24 * time.Hour).Add(12 * time.Hour)} }
+
+func list(t *testing.T, dir string) (names []string) {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestFileBeginsANewPieceEachDayAndForgetsWhatIsTooOld(t *testing.T) {
+	dir, d := t.TempDir(), newDay()
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock})
+	defer f.Close()
+	for range 6 {
+		_, err := f.Write([]byte("line\nline\n"))
+		require.NoError(t, err)
+		d.now = d.now.AddDate(0, 0, 1)
+	}
+	require.Len(t, list(t, dir), 1+2, "the present piece, and two days of finished ones")
+}
+
+func TestFileTendsOnDaysWithoutALine(t *testing.T) {
+	dir, d := t.TempDir(), newDay()
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock})
+	defer f.Close()
+	for range 2 {
+		_, err := f.Write([]byte("line\n"))
+		require.NoError(t, err)
+		d.now = d.now.AddDate(0, 0, 1)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "decisions.log-notes"), nil, 0o600))
+	d.now = d.now.AddDate(0, 0, 10)
+	require.NoError(t, f.Tend())
+	require.Equal(t, []string{"decisions.log", "decisions.log-notes"}, list(t, dir), "a stranger's file stays")
+}
+
+func TestFileStaysWithinItsBytes(t *testing.T) {
+	dir, d := t.TempDir(), newDay()
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Bytes: 8000, Now: d.clock})
+	defer f.Close()
+	for range 200 {
+		_, err := f.Write([]byte(strings.Repeat("x", 99) + "\n"))
+		require.NoError(t, err)
+	}
+	var total int64
+	for _, name := range list(t, dir) {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		total += info.Size()
+		require.LessOrEqual(t, info.Size(), int64(1000))
+	}
+	require.LessOrEqual(t, total, int64(8000))
+	require.Greater(t, total, int64(6000), "and keeps what it may")
+}
+
+func TestFileGoesOnAfterARestartOnALineOfItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "decisions.log")
+	require.NoError(t, os.WriteFile(path, []byte("whole\ntorn by kill -9"), 0o600))
+	f := NewFile(FileConfig{Path: path})
+	_, err := f.Write([]byte("next\n"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "whole\ntorn by kill -9\nnext\n", string(text))
+}
+
+func TestFileThatCannotBeOpenedIsTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	blocker := filepath.Join(dir, "log")
+	require.NoError(t, os.WriteFile(blocker, nil, 0o600)) // a file where the folder should be
+	f := NewFile(FileConfig{Path: filepath.Join(blocker, "decisions.log")})
+	_, err := f.Write([]byte("lost\n"))
+	require.Error(t, err)
+	require.NoError(t, os.Remove(blocker))
+	_, err = f.Write([]byte("kept\n"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+func TestAFullDiskGivesAnError(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full on this system")
+	}
+	path := filepath.Join(t.TempDir(), "decisions.log")
+	require.NoError(t, os.Symlink("/dev/full", path))
+	f := NewFile(FileConfig{Path: path})
+	_, err := f.Write([]byte("lost\n"))
+	require.ErrorContains(t, err, "no space left")
+}

@@ -1,0 +1,126 @@
+package flow
+
+import (
+	"strconv"
+	"time"
+
+	"gatehouse/policy"
+)
+
+// JSON writes a Record as one line of the decision log: always the same fields
+// in the same order, so that a line can be read without asking what is missing.
+// For a DNS question "type" is the type that was asked for.
+func JSON(dst []byte, r *Record) []byte {
+	o := object{buf: append(dst, '{')}
+	o.raw("ts", func(b []byte) []byte { return appendTime(b, r.Time) })
+	o.text("id", r.ID)
+	o.text("surface", r.Surface.String())
+	o.raw("client", func(b []byte) []byte { return appendAddr(b, r.Client) })
+	o.text("group", r.Group)
+	o.text("user", r.User)
+	o.text("host", r.Host)
+	o.list("cname", r.CNAME)
+	o.raw("ip", func(b []byte) []byte { return appendAddr(b, r.IP) })
+	o.number("port", int64(r.Port))
+	o.text("protocol", r.Protocol.String())
+	o.text("method", r.Method)
+	o.text("path", r.Path)
+	o.text("type", r.typeOf())
+	o.text("upload", r.Upload)
+	o.text("verdict", r.Verdict.String())
+	o.flag("would", r.Verdict.Would)
+	o.text("reason", r.Verdict.Reason.String())
+	o.text("rule", r.Verdict.RuleName())
+	o.number("rule_line", int64(r.Verdict.Line()))
+	o.text("pack", r.pack())
+	o.text("policy_sha", r.PolicySHA)
+	o.number("sent", r.Sent)
+	o.number("received", r.Received)
+	o.raw("first_byte_ms", func(b []byte) []byte { return appendMillis(b, r.FirstByte) })
+	o.raw("dur_ms", func(b []byte) []byte { return appendMillis(b, r.Duration) })
+	o.text("end", r.ending())
+	return append(o.buf, '}', '\n')
+}
+
+// typeOf is what the "type" of the line says: for a DNS question the type asked
+// for, else the media type that came back.
+func (r *Record) typeOf() string {
+	if r.Surface == policy.DNS {
+		return r.Query
+	}
+	return r.Type
+}
+
+func (r *Record) pack() string {
+	if r.Verdict.Rule == nil {
+		return ""
+	}
+	return r.Verdict.Rule.Pack
+}
+
+// ending is End, or "open" in the line that a long passage gets at its start.
+func (r *Record) ending() string {
+	if r.Open {
+		return "open"
+	}
+	return r.End
+}
+
+// object writes the members of a JSON object, without reflection: the log must
+// cost little beside the passage it tells of.
+type object struct {
+	buf  []byte
+	more bool
+}
+
+func (o *object) key(name string) {
+	if o.more {
+		o.buf = append(o.buf, ',')
+	}
+	o.more = true
+	o.buf = append(o.buf, '"')
+	o.buf = append(o.buf, name...)
+	o.buf = append(o.buf, '"', ':')
+}
+
+func (o *object) raw(name string, write func([]byte) []byte) {
+	o.key(name)
+	o.buf = write(o.buf)
+}
+
+func (o *object) text(name, value string) {
+	o.key(name)
+	o.buf = appendJSONString(o.buf, value)
+}
+
+func (o *object) number(name string, n int64) {
+	o.key(name)
+	o.buf = strconv.AppendInt(o.buf, n, 10)
+}
+
+func (o *object) flag(name string, set bool) {
+	o.key(name)
+	o.buf = strconv.AppendBool(o.buf, set)
+}
+
+func (o *object) list(name string, values []string) {
+	o.key(name)
+	o.buf = append(o.buf, '[')
+	for i, v := range values {
+		if i > 0 {
+			o.buf = append(o.buf, ',')
+		}
+		o.buf = appendJSONString(o.buf, v)
+	}
+	o.buf = append(o.buf, ']')
+}
+
+// appendTime writes a moment as RFC 3339 has it, in UTC, to the millisecond.
+func appendTime(dst []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000Z"`)
+}
+
+// appendMillis writes a duration in milliseconds, to the microsecond.
+func appendMillis(dst []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(dst, float64(d.Microseconds())/1000, 'f', -1, 64)
+}

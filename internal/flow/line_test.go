@@ -1,0 +1,138 @@
+package flow
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/policy"
+)
+
+// fields are the fields of the decision log, in their order: a contract.
+const fields = "ts, id, surface, client, group, user, host, cname, ip, port, protocol, method, path, type, upload, " +
+	"verdict, would, reason, rule, rule_line, pack, policy_sha, sent, received, first_byte_ms, dur_ms, end"
+
+func at() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.FixedZone("", 3600)) }
+
+func request() *Record {
+	return &Record{
+		ID: "GH-0A1B2C3D", Time: at(), Surface: policy.HTTP, Client: netip.MustParseAddr("10.20.0.5"),
+		Group: "emerge", Host: "www.example.org", CNAME: []string{"a.example.net", "b.example.net"},
+		IP: netip.MustParseAddr("192.0.2.7"), Port: 80, Protocol: policy.PlainHTTP, Method: "GET", Path: "/update.inf",
+		Type: "text/plain", Status: 200,
+		Verdict: policy.Verdict{Effect: policy.Allow, Reason: policy.Matched,
+			Rule: &policy.Rule{Name: "emerge-server/updates", Pack: "emerge-server", Line: 12}},
+		PolicySHA: "abcd", Sent: 0, Received: 1234, FirstByte: 1500 * time.Microsecond, Duration: 12 * time.Millisecond, End: "done",
+	}
+}
+
+func refusal() *Record {
+	return &Record{
+		ID: "GH-0A1B2C3E", Time: at(), Surface: policy.CONNECT, Client: netip.MustParseAddr("2001:db8::5"),
+		Host: "evil.example", Port: 443, Protocol: policy.TLS, Type: "text/html", Status: 403,
+		Verdict: policy.Verdict{Reason: policy.HostNotListed}, Received: 3441, End: "refused",
+	}
+}
+
+func question() *Record {
+	return &Record{
+		ID: "GH-0A1B2C3F", Time: at(), Surface: policy.DNS, Client: netip.MustParseAddr("10.20.0.5"),
+		Host: "x.servicebus.windows.net", Query: "AAAA", Verdict: policy.Verdict{Reason: policy.HostNotListed}, End: "refused",
+	}
+}
+
+func TestJSONHasExactlyTheFieldsOfTheContractInTheirOrder(t *testing.T) {
+	for _, r := range []*Record{request(), refusal(), question(), {}} {
+		line := JSON(nil, r)
+		require.Equal(t, byte('\n'), line[len(line)-1])
+		dec := json.NewDecoder(strings.NewReader(string(line)))
+		var names []string
+		_, err := dec.Token()
+		require.NoError(t, err)
+		for dec.More() {
+			name, err := dec.Token()
+			require.NoError(t, err)
+			names = append(names, name.(string))
+			var value json.RawMessage
+			require.NoError(t, dec.Decode(&value))
+		}
+		require.Equal(t, fields, strings.Join(names, ", "))
+	}
+}
+
+func TestLinesAreAsTheGoldenFileHasThem(t *testing.T) {
+	open := request()
+	open.Open = true
+	inspected, missed, rubbish, tunnel := request(), request(), refusal(), refusal()
+	inspected.Protocol, inspected.Port, inspected.User = policy.TLS, 443, "a user"
+	missed.Port, missed.End, missed.Host = 8080, "client-closed", "2001:db8::7"
+	rubbish.Surface, rubbish.Host, rubbish.Status = policy.HTTP, "", 400
+	tunnel.Verdict = policy.Verdict{Effect: policy.Allow, Would: true, Reason: policy.PortNotListed}
+	tunnel.Status, tunnel.IP, tunnel.Type = 200, netip.MustParseAddr("192.0.2.9"), ""
+	answered := question()
+	answered.Verdict, answered.IP = policy.Verdict{Effect: policy.Allow, Reason: policy.Matched}, netip.MustParseAddr("192.0.2.1")
+	var got []byte
+	for _, r := range []*Record{request(), open, inspected, missed, refusal(), rubbish, tunnel, question(), answered} {
+		got = Squid(JSON(got, r), r)
+	}
+	const golden = "testdata/lines.golden"
+	if os.Getenv("UPDATE") != "" {
+		require.NoError(t, os.WriteFile(golden, got, 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got))
+}
+
+func TestSquidWritesTheRefusalThatSquidItselfWrites(t *testing.T) {
+	// A line of Squid 5.7's own access.log, but for host and client.
+	r := refusal()
+	r.Time, r.Client = time.UnixMilli(1795319301441), netip.MustParseAddr("127.0.0.1")
+	require.Equal(t, "1795319301.441      0 127.0.0.1 TCP_DENIED/403 3441 CONNECT evil.example:443 - HIER_NONE/- text/html\n",
+		string(Squid(nil, r)))
+}
+
+func TestWhatCameFromTheWireIsCappedAndEscaped(t *testing.T) {
+	r := request()
+	r.Path = "/" + strings.Repeat("ä", 400) + "\n{\"id\":\"forged\"}"
+	r.Host = "evil\x1b[2J\"\\\u202e\xff\U000e0001.example"
+	var line struct{ Host, Path string }
+	out := JSON(nil, r)
+	require.NoError(t, json.Unmarshal(out, &line))
+	require.LessOrEqual(t, len(line.Path), MaxField)
+	require.True(t, utf8.ValidString(line.Path))
+	require.Equal(t, "evil\x1b[2J\"\\\u202e\ufffd\U000e0001.example", line.Host, "escaped, and read back as it was")
+	require.NotContains(t, string(out), "\x1b")
+	require.NotContains(t, string(out), "\u202e")
+
+	squid := string(Squid(nil, r))
+	require.Equal(t, 1, strings.Count(squid, "\n"))
+	require.Len(t, strings.Fields(squid), 10, "a field from the wire adds no field")
+}
+
+func FuzzJSON(f *testing.F) {
+	f.Add("www.example.org", "/path")
+	f.Add("\x00\x7f\x80\xff\u2028", "\U0010ffff\"\\")
+	f.Fuzz(func(t *testing.T, host, path string) {
+		r := request()
+		r.Host, r.Path, r.CNAME = host, path, []string{path, host}
+		line := JSON(nil, r)
+		require.True(t, json.Valid(line), "%q", line)
+		require.Equal(t, 1, strings.Count(string(line), "\n"))
+		require.Len(t, strings.Fields(string(Squid(nil, r))), 10)
+	})
+}
+
+func BenchmarkJSON(b *testing.B) {
+	r, buf := request(), make([]byte, 0, 1024)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = JSON(buf[:0], r)
+	}
+}

@@ -1,0 +1,146 @@
+package flow
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Format writes a Record as one line, with its line end, to the end of dst.
+type Format func(dst []byte, r *Record) []byte
+
+// LogConfig says how a Log writes.
+type LogConfig struct {
+	Format Format    // nil: JSON
+	Out    io.Writer // not closed by Log
+	// Queue is how many Records may wait; 0: 8192. A Record that finds no
+	// place is dropped and counted.
+	Queue int
+	// Logger is told when lines begin to be lost and when writing works again;
+	// nil: nobody is.
+	Logger *slog.Logger
+}
+
+// Log is the decision log: a Sink that hands Records through a bounded queue to
+// one goroutine that writes them. It never blocks the gate: what cannot be
+// queued or written (a slow reader of standard output, a full disk) is dropped
+// and counted.
+type Log struct {
+	format  Format
+	out     io.Writer
+	logger  *slog.Logger
+	queue   chan *Record
+	dropped atomic.Uint64
+	failing bool // owned by Run
+}
+
+// batchBytes is how much is gathered, at most, before it is written.
+const batchBytes = 64 << 10
+
+// NewLog makes a Log; nothing is written until Run runs.
+func NewLog(c LogConfig) *Log {
+	l := &Log{format: c.Format, out: c.Out, logger: c.Logger}
+	if l.format == nil {
+		l.format = JSON
+	}
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Queue == 0 {
+		c.Queue = 8192
+	}
+	l.queue = make(chan *Record, c.Queue)
+	return l
+}
+
+// Record implements Sink.
+func (l *Log) Record(r *Record) {
+	select {
+	case l.queue <- r:
+	default:
+		l.dropped.Add(1)
+	}
+}
+
+// Dropped is the number of Records that were never written.
+func (l *Log) Dropped() uint64 { return l.dropped.Load() }
+
+// Run writes until ctx is done, then writes what is still queued and returns.
+// It returns late where Out blocks.
+func (l *Log) Run(ctx context.Context) {
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	l.tend()
+	buf := make([]byte, 0, batchBytes+4096)
+	for {
+		select {
+		case r := <-l.queue:
+			l.write(l.gather(buf[:0], r))
+		case <-hourly.C:
+			l.tend()
+		case <-ctx.Done():
+			for len(l.queue) > 0 {
+				l.write(l.gather(buf[:0], <-l.queue))
+			}
+			return
+		}
+	}
+}
+
+// gather formats r and what else waits, so that a burst costs one write.
+func (l *Log) gather(buf []byte, r *Record) (lines []byte, n uint64) {
+	for {
+		buf, n = l.appendLine(buf, r), n+1
+		if len(buf) >= batchBytes {
+			return buf, n
+		}
+		select {
+		case r = <-l.queue:
+		default:
+			return buf, n
+		}
+	}
+}
+
+// appendLine formats one Record; one that makes the formatter panic costs its
+// line and nothing else.
+func (l *Log) appendLine(buf []byte, r *Record) (with []byte) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			l.dropped.Add(1)
+			l.logger.Error("decision log: a line could not be formatted", "fault", fault)
+			with = buf
+		}
+	}()
+	return l.format(buf, r)
+}
+
+func (l *Log) write(lines []byte, n uint64) {
+	if len(lines) == 0 {
+		return
+	}
+	_, err := l.out.Write(lines)
+	if err != nil {
+		l.dropped.Add(n)
+	}
+	switch {
+	case err != nil && !l.failing:
+		l.logger.Error("decision log: cannot write; decisions go on, their lines are dropped and counted "+
+			"until it works again: free disk space, or check the path and its permissions", "err", err)
+	case err == nil && l.failing:
+		l.logger.Warn("decision log: writing works again", "dropped", l.Dropped())
+	}
+	l.failing = err != nil
+}
+
+// tend lets a file that is bounded in days delete what is too old, also on days
+// on which nothing is written.
+func (l *Log) tend() {
+	if f, ok := l.out.(interface{ Tend() error }); ok {
+		if err := f.Tend(); err != nil {
+			l.logger.Warn("decision log: old files could not be deleted", "err", err)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package flow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// run starts a Log and gives the function that stops it and waits for it.
+func run(l *Log) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { l.Run(ctx) })
+	return func() { cancel(); wg.Wait() }
+}
+
+func named(i int) *Record { return &Record{ID: strconv.Itoa(i)} }
+
+func TestLogWritesEveryRecordBeforeRunReturns(t *testing.T) {
+	var out bytes.Buffer
+	l := NewLog(LogConfig{Out: &out, Format: func(dst []byte, r *Record) []byte { return append(append(dst, r.ID...), '\n') }})
+	var want strings.Builder
+	for i := range 5000 {
+		l.Record(named(i))
+		want.WriteString(strconv.Itoa(i) + "\n")
+	}
+	run(l)()
+	require.Equal(t, want.String(), out.String())
+	require.Zero(t, l.Dropped())
+}
+
+func TestLogNeverBlocksTheGateAndCountsWhatItDrops(t *testing.T) {
+	r, w := io.Pipe() // nobody reads: the first write blocks
+	l := NewLog(LogConfig{Out: w, Queue: 4})
+	stop := run(l)
+	for i := range 100 {
+		l.Record(named(i))
+	}
+	require.GreaterOrEqual(t, l.Dropped(), uint64(100-4-4-1), "all that neither the queue nor one batch holds")
+	require.NoError(t, r.Close())
+	stop()
+	require.Equal(t, uint64(100), l.Dropped())
+}
+
+// flaky fails while broken is set.
+type flaky struct {
+	mu     sync.Mutex
+	broken bool
+	wrote  chan string
+}
+
+func (f *flaky) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrote <- string(p)
+	if f.broken {
+		return 0, errors.New("no space left on device")
+	}
+	return len(p), nil
+}
+
+func (f *flaky) set(broken bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = broken
+}
+
+func TestAFullDiskCostsLinesAndIsSaidOnce(t *testing.T) {
+	var said bytes.Buffer
+	out := &flaky{broken: true, wrote: make(chan string, 1)}
+	l := NewLog(LogConfig{Out: out, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	stop := run(l)
+	for i := range 3 {
+		l.Record(named(i))
+		<-out.wrote
+	}
+	out.set(false)
+	l.Record(named(3))
+	require.Contains(t, <-out.wrote, `"id":"3"`)
+	stop()
+	require.Equal(t, uint64(3), l.Dropped())
+	require.Equal(t, 1, strings.Count(said.String(), "cannot write"))
+	require.Equal(t, 1, strings.Count(said.String(), "writing works again"))
+}
+
+func TestARecordThatBreaksTheFormatterCostsItsLineOnly(t *testing.T) {
+	var out bytes.Buffer
+	l := NewLog(LogConfig{Out: &out, Format: func(dst []byte, r *Record) []byte {
+		if r.ID == "1" {
+			panic("a fault")
+		}
+		return append(append(dst, r.ID...), '\n')
+	}})
+	for i := range 3 {
+		l.Record(named(i))
+	}
+	run(l)()
+	require.Equal(t, "0\n2\n", out.String())
+	require.Equal(t, uint64(1), l.Dropped())
+}
+
+func TestRingKeepsTheLastDecisions(t *testing.T) {
+	g := NewRing(3)
+	require.Nil(t, g.Find("1"))
+	for i := range 5 {
+		g.Record(named(i))
+	}
+	require.Nil(t, g.Find("1"), "forgotten")
+	require.Equal(t, "2", g.Find("2").ID)
+	var ids []string
+	for _, r := range g.Recent(2) {
+		ids = append(ids, r.ID)
+	}
+	require.Equal(t, []string{"4", "3"}, ids)
+}
+
+func TestRingFindsTheEndOfAPassageRatherThanItsStart(t *testing.T) {
+	g := NewRing(3)
+	g.Record(&Record{ID: "GH-1", Open: true})
+	g.Record(&Record{ID: "GH-1", End: "done"})
+	require.Equal(t, "done", g.Find("GH-1").End)
+}
+
+type faulty struct{}
+
+func (faulty) Record(*Record) { panic("a fault") }
+
+func TestAPanicInOneSinkReachesNeitherTheGateNorTheOthers(t *testing.T) {
+	g := NewRing(1)
+	var fault any
+	book := Book{Sinks: []Sink{faulty{}, g}, Faults: func(_ Sink, f any) { fault = f }}
+	book.Record(named(7))
+	require.Equal(t, "a fault", fault)
+	require.NotNil(t, g.Find("7"))
+}
+
+func TestIDsAreCrockford(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1000 {
+		id := NewID()
+		require.Regexp(t, `^GH-[0-9A-HJKMNP-TV-Z]{8}$`, id)
+		require.False(t, seen[id])
+		seen[id] = true
+	}
+}

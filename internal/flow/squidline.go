@@ -1,0 +1,124 @@
+package flow
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"gatehouse/policy"
+)
+
+// Squid writes a Record as a line of Squid's native access log, the ten fields
+// of its format "squid", for the readers schools already have:
+//
+//	%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt
+//
+// There is no place in it for rule, reason and decision id; the JSON form has
+// them. Nor has Squid a form for DNS questions: they are written in the way it
+// writes ICP queries, as UDP_MISS or UDP_DENIED. A long passage gets its line at
+// its end only, as in Squid: readers would count it twice.
+func Squid(dst []byte, r *Record) []byte {
+	if r.Open {
+		return dst
+	}
+	at := r.Time.Add(r.Duration) // Squid's time is that of the line, not of the first byte
+	dst = strconv.AppendInt(dst, at.Unix(), 10)
+	dst = append(dst, '.')
+	dst = appendPadded(dst, int64(at.Nanosecond()/1e6), 3, '0')
+	dst = append(dst, ' ')
+	dst = appendPadded(dst, r.Duration.Milliseconds(), 6, ' ')
+	dst = append(dst, ' ')
+	dst = appendToken(dst, addrText(r.Client))
+	dst = append(dst, ' ')
+	dst = append(dst, squidResult(r)...)
+	dst = append(dst, '/')
+	dst = appendPadded(dst, int64(r.Status), 3, '0')
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, r.Received, 10)
+	for _, field := range [...]string{squidMethod(r), squidURL(r), r.User} {
+		dst = append(dst, ' ')
+		dst = appendToken(dst, field)
+	}
+	dst = append(dst, ' ')
+	dst = append(dst, squidHierarchy(r)...)
+	dst = append(dst, ' ')
+	dst = appendToken(dst, r.Type)
+	return append(dst, '\n')
+}
+
+func squidResult(r *Record) string {
+	denied := !r.Verdict.Allowed()
+	switch {
+	case r.Surface == policy.DNS && denied:
+		return "UDP_DENIED"
+	case r.Surface == policy.DNS:
+		return "UDP_MISS"
+	case denied:
+		return "TCP_DENIED"
+	case r.Surface == policy.CONNECT, r.Surface == policy.Gateway:
+		return "TCP_TUNNEL"
+	case r.End == "client-closed":
+		return "TCP_MISS_ABORTED"
+	}
+	return "TCP_MISS"
+}
+
+func squidMethod(r *Record) string {
+	switch {
+	case r.Surface == policy.DNS:
+		return "DNS_QUERY"
+	case r.Surface == policy.CONNECT, r.Surface == policy.Gateway:
+		return "CONNECT"
+	case r.Method == "":
+		return "NONE" // as Squid writes a request it could not read
+	}
+	return r.Method
+}
+
+// squidURL is host:port for a tunnel and the URL, without query, for a request.
+func squidURL(r *Record) string {
+	host := r.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	port := ":" + strconv.Itoa(int(r.Port))
+	switch {
+	case r.Surface == policy.DNS:
+		return r.Host
+	case host == "":
+		return "error:invalid-request"
+	case r.Surface == policy.CONNECT, r.Surface == policy.Gateway:
+		return host + port
+	case r.Protocol == policy.TLS && r.Port == 443:
+		return "https://" + host + r.Path
+	case r.Protocol == policy.TLS:
+		return "https://" + host + port + r.Path
+	case r.Port == 80:
+		return "http://" + host + r.Path
+	}
+	return "http://" + host + port + r.Path
+}
+
+func squidHierarchy(r *Record) string {
+	if !r.IP.IsValid() {
+		return "HIER_NONE/-"
+	}
+	return "HIER_DIRECT/" + r.IP.String()
+}
+
+// addrText is the address, empty where there is none.
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// appendAddr writes an address as a JSON string, empty where there is none.
+func appendAddr(dst []byte, a netip.Addr) []byte {
+	dst = append(dst, '"')
+	if a.IsValid() {
+		dst = a.AppendTo(dst)
+	}
+	return append(dst, '"')
+}
