@@ -6,19 +6,27 @@ import "math"
 // Effect is Inspect where the tunnel may only be opened if its inside is looked
 // into; Protocol is what its first bytes must be.
 func (p *Policy) Connect(q Connect) (Verdict, Permit) {
-	return p.decide(facts{
+	return p.decide(q.facts())
+}
+
+func (q Connect) facts() facts {
+	return facts{
 		at: q.At, surface: q.Surface, client: q.Client.Unmap(), dest: q.Dest,
 		known: knowPort, tunnel: true, opening: q.Opening,
-	})
+	}
 }
 
 // Request judges one HTTP request.
 func (p *Policy) Request(q Request) (Verdict, Permit) {
-	return p.decide(facts{
+	return p.decide(q.facts())
+}
+
+func (q Request) facts() facts {
+	return facts{
 		at: q.At, surface: q.Surface, client: q.Client.Unmap(), dest: q.Dest,
 		known: knowPort | knowRequest, secure: q.Secure, method: q.Method, path: q.Path,
 		body: q.Body, upload: q.Upload, upgrade: q.Upgrade,
-	})
+	}
 }
 
 // Query judges one DNS question: the client, the canary names, the name, and
@@ -30,11 +38,15 @@ func (p *Policy) Query(q Query) (Verdict, Permit) {
 	if IsCanary(q.Name) {
 		return denied(Canary, nil), Permit{}
 	}
-	v, permit := p.decide(facts{at: q.At, surface: DNS, client: q.Client.Unmap(), dest: Dest{Host: q.Name}})
+	v, permit := p.decide(q.facts())
 	if v.Allowed() && q.Type != 0 && q.Type != TypeA && q.Type != TypeAAAA {
 		return denied(QueryTypeNotAllowed, v.Rule), Permit{}
 	}
 	return v, permit
+}
+
+func (q Query) facts() facts {
+	return facts{at: q.At, surface: DNS, client: q.Client.Unmap(), dest: Dest{Host: q.Name}}
 }
 
 // Answer judges where a passage would lead: its aliases, and one address unless
@@ -43,12 +55,16 @@ func (p *Policy) Answer(q Answer) (Verdict, Permit) {
 	if p == nil || !q.Permit.IssuedBy(p) {
 		return Verdict{}, Permit{}
 	}
-	f := q.Permit.facts
+	return p.decide(q.facts(q.Permit.facts))
+}
+
+// facts adds to what the permit remembers.
+func (q Answer) facts(f facts) facts {
 	f.at, f.aliases = q.At, q.Aliases
 	if q.Addr.IsValid() {
 		f.addr, f.known = q.Addr, f.known|knowAddr
 	}
-	return p.decide(f)
+	return f
 }
 
 // Response judges a response by its declared type and by the family its first
@@ -57,9 +73,13 @@ func (p *Policy) Response(q Response) (Verdict, Permit) {
 	if p == nil || !q.Permit.IssuedBy(p) || !q.Permit.facts.knows(knowRequest) {
 		return Verdict{}, Permit{}
 	}
-	f := q.Permit.facts
+	return p.decide(q.facts(q.Permit.facts))
+}
+
+// facts adds to what the permit remembers.
+func (q Response) facts(f facts) facts {
 	f.at, f.mediaType, f.family, f.known = q.At, q.Type, q.Family, f.known|knowType
-	return p.decide(f)
+	return f
 }
 
 // HoldsHead reports whether a types clause is in force for the passage, so that

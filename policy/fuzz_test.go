@@ -1,0 +1,213 @@
+package policy_test
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"gatehouse/policy"
+)
+
+func FuzzParseHost(f *testing.F) {
+	for _, s := range []string{"www.example.org", "127.1", "[::1]", "münchen.example", "xn--0", "１２７.1", "a..b", "0x7f.1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		h, err := policy.ParseHost(s)
+		if err != nil {
+			require.True(t, h.IsZero())
+			return
+		}
+		again, err := policy.ParseHost(h.String())
+		require.NoError(t, err)
+		require.Equal(t, h, again, "the normal form of a host is its own normal form")
+		if !h.IsIP() {
+			_, err := netip.ParseAddr(h.Name())
+			require.Error(t, err, "a name is no address")
+			require.Regexp(t, `^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`, h.Name())
+		}
+	})
+}
+
+// FuzzHostPattern holds patterns to a slow oracle: a regular expression in which
+// a star within a label is any run without a dot.
+func FuzzHostPattern(f *testing.F) {
+	f.Add("*.example.org", "a.b.example.org")
+	f.Add("g*-x*y-sb.example.org", "g0-xxy-sb.example.org")
+	f.Add("a.*.example.org", "a..example.org")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		p, err := policy.ParseHostPattern(pattern)
+		if err != nil {
+			return
+		}
+		h, err := policy.ParseHost(name)
+		if err != nil || h.IsIP() {
+			return
+		}
+		text := p.String()
+		oracle := strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, `[^.]*`)
+		if suffix, ok := p.Suffix(); ok {
+			oracle = `.+\.` + regexp.QuoteMeta(suffix)
+		}
+		// A label that is a star alone still needs a character.
+		oracle = strings.ReplaceAll("."+oracle, `\.[^.]*\.`, `\.[^.]+\.`)[1:]
+		if strings.HasPrefix(oracle, `[^.]*\.`) {
+			oracle = `[^.]+\.` + strings.TrimPrefix(oracle, `[^.]*\.`)
+		}
+		require.Equal(t, regexp.MustCompile(`^(?:`+oracle+`)$`).MatchString(h.Name()), p.Match(h), "%s on %s", text, h)
+	})
+}
+
+func FuzzGlob(f *testing.F) {
+	f.Add("*.exe", "/a/B.EXE?x")
+	f.Add("/a*b**c", "/a//bc")
+	f.Fuzz(func(t *testing.T, pattern, target string) {
+		g, err := policy.ParseGlob(pattern)
+		if err != nil {
+			return
+		}
+		path := policy.NewPath(target)
+		oracle := `(?s)^` + strings.ReplaceAll(regexp.QuoteMeta(g.String()), `\*`, `.*`) + `$`
+		re, err := regexp.Compile(oracle)
+		if err != nil || !isASCII(pattern) || !isASCII(path.String()) {
+			return // the oracle works on characters, the rules on octets
+		}
+		require.Equal(t, re.MatchString(path.String()), g.Match(path), "%s on %s", g, path)
+	})
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > 127 }) < 0
+}
+
+// names, small on purpose, so that random rules meet random questions.
+var (
+	someHosts = []string{"a.example.org", "b.example.org", "x.a.example.org", "10.0.0.7"}
+	somePatts = []string{"a.example.org", "b.example.org", "*.example.org", "*.a.example.org", "x*.a.example.org", "10.0.0.7"}
+	somePorts = []uint16{80, 443, 5671, 9350}
+	someAddrs = []string{"20.50.72.1", "10.0.0.7", "198.51.99.1", "127.0.0.1", "2603::1", "::ffff:1.2.3.4"}
+	someTypes = []string{"text/plain", "text/html", "application/octet-stream"}
+	somePaths = []string{"/a", "/b/x.inf", "/b/../c", "/x.exe", "/"}
+)
+
+func randomRule(t *rapid.T, name string) policy.Rule {
+	r := allow(name, rapid.SliceOfNDistinct(rapid.SampledFrom(somePatts), 1, 3, rapid.ID[string]).Draw(t, "hosts")...)
+	if rapid.Bool().Draw(t, "deny") {
+		r = deny(name, rapid.SampledFrom(somePatts).Draw(t, "host"))
+	}
+	maybe := func(label string, change func(*policy.Rule)) {
+		if rapid.IntRange(0, 3).Draw(t, label) == 0 {
+			change(&r)
+		}
+	}
+	maybe("ports", on(rapid.SampledFrom(somePorts).Draw(t, "port"), 80))
+	maybe("clients", from(rapid.SampledFrom([]string{"10.20.0.5", "10.30.0.0/16"}).Draw(t, "client")))
+	maybe("methods", methods(rapid.SampledFrom([]string{"GET", "PUT"}).Draw(t, "method")))
+	maybe("paths", paths(rapid.SampledFrom([]string{"/a*", "*.inf"}).Draw(t, "path")))
+	maybe("types", types(rapid.SampledFrom([]string{"*", "*.inf", "/b/*"}).Draw(t, "glob"), rapid.SampledFrom(someTypes).Draw(t, "type")))
+	maybe("uploads", uploads(rapid.SampledFrom(someTypes).Draw(t, "upload")))
+	maybe("until", until(now.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "until"))*time.Hour)))
+	maybe("addresses", leading(rapid.SampledFrom([]string{"20.50.72.0/24", "0.0.0.0/0", "10.0.0.0/8"}).Draw(t, "addresses")))
+	if !r.Deny {
+		maybe("aliases", through("*.example.org"))
+	}
+	return r
+}
+
+// TestExplainAndDecideAgree asks random cases of random policies both ways: once
+// through Explain, once question by question as the gate does.
+func TestExplainAndDecideAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := policy.Spec{Inspection: rapid.Bool().Draw(t, "inspection"), Permitted: networks("10.20.0.0/16")}
+		if rapid.Bool().Draw(t, "monitor") {
+			spec.Mode = policy.Monitor
+		}
+		for i := range rapid.IntRange(0, 5).Draw(t, "rules") {
+			spec.Rules = append(spec.Rules, randomRule(t, string(rune('a'+i))))
+		}
+		p, err := policy.Compile(spec)
+		require.NoError(t, err)
+		c := randomCase(t)
+		e := p.Explain(c)
+		want := enforce(p, c)
+		require.Equal(t, []string{want.String(), want.Reason.String(), want.RuleName()},
+			[]string{e.Verdict.String(), e.Verdict.Reason.String(), e.Verdict.RuleName()})
+		if e.Verdict.Allowed() && !e.Verdict.Would && len(e.Steps) > 0 {
+			require.NotEmpty(t, e.Steps[len(e.Steps)-1].Carried, "an allowed case has an allow carried to its end")
+		}
+	})
+}
+
+func randomCase(t *rapid.T) policy.Case {
+	c := policy.Case{
+		At:     now,
+		Kind:   rapid.SampledFrom([]policy.CaseKind{policy.CaseRequest, policy.CaseConnect, policy.CaseDNS}).Draw(t, "kind"),
+		Client: netip.MustParseAddr(rapid.SampledFrom([]string{"10.20.0.5", "10.30.0.1", "192.0.2.1", "127.0.0.1"}).Draw(t, "from")),
+		Dest:   dest(rapid.SampledFrom(someHosts).Draw(t, "asked"), rapid.SampledFrom(somePorts).Draw(t, "asked port")),
+		Method: rapid.SampledFrom([]string{"GET", "PUT", "POST"}).Draw(t, "asked method"),
+		Path:   policy.NewPath(rapid.SampledFrom(somePaths).Draw(t, "asked path")),
+	}
+	c.Secure = c.Dest.Port == 443
+	if rapid.Bool().Draw(t, "typed") {
+		c.TypeStated, c.Type = true, media(rapid.SampledFrom(someTypes).Draw(t, "asked type"))
+		c.Family = rapid.SampledFrom([]policy.Family{policy.FamilyUnknown, policy.FamilyProgram}).Draw(t, "family")
+	}
+	if rapid.Bool().Draw(t, "addressed") {
+		c.Addr = netip.MustParseAddr(rapid.SampledFrom(someAddrs).Draw(t, "addr"))
+	}
+	if rapid.Bool().Draw(t, "aliased") {
+		c.Aliases = []policy.Host{host(rapid.SampledFrom(someHosts[:3]).Draw(t, "alias"))}
+	}
+	if c.Kind == policy.CaseDNS {
+		c.Dest.Port, c.QueryType = 0, rapid.SampledFrom([]uint16{0, 1, 28, 16}).Draw(t, "qtype")
+	}
+	return c
+}
+
+// enforce asks the five questions in the order in which the gate does.
+func enforce(p *policy.Policy, c policy.Case) policy.Verdict {
+	var first policy.Verdict
+	var permit policy.Permit
+	keep := func(v policy.Verdict, next policy.Permit) bool {
+		if !first.Would || !v.Allowed() {
+			first = v
+		}
+		permit = next
+		return v.Allowed()
+	}
+	request := policy.Request{At: c.At, Client: c.Client, Dest: c.Dest, Secure: c.Secure, Method: c.Method, Path: c.Path}
+	switch {
+	case c.Kind == policy.CaseDNS:
+		keep(p.Query(policy.Query{At: c.At, Client: c.Client, Name: c.Dest.Host, Type: c.QueryType}))
+	case c.Kind == policy.CaseConnect || c.Secure:
+		v, next := p.Connect(policy.Connect{At: c.At, Surface: policy.CONNECT, Client: c.Client, Dest: c.Dest})
+		if keep(v, next) && v.Effect == policy.Inspect && c.Kind == policy.CaseRequest {
+			keep(p.Request(request))
+		}
+	default:
+		keep(p.Request(request))
+	}
+	if !first.Allowed() {
+		return first
+	}
+	addr := c.Addr
+	if c.Dest.Host.IsIP() && !addr.IsValid() {
+		addr = c.Dest.Host.Addr()
+	}
+	if addr.IsValid() || len(c.Aliases) > 0 {
+		if !keep(p.Answer(policy.Answer{At: c.At, Permit: permit, Aliases: c.Aliases, Addr: addr})) {
+			return first
+		}
+	}
+	if c.TypeStated {
+		if v, next := p.Response(policy.Response{At: c.At, Permit: permit, Type: c.Type, Family: c.Family}); v.Reason != policy.NoPolicy {
+			keep(v, next)
+		}
+	}
+	return first
+}

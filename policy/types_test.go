@@ -1,0 +1,152 @@
+package policy_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/policy"
+)
+
+func TestTypesOfAnswers(t *testing.T) {
+	p := compile(t,
+		// The vendor's update host: three paths bind, all else may be anything.
+		with(allow("updates", "www.example.org"), on(80), methods("GET", "POST"),
+			types("*.inf", "text/plain"), types("*.exe", "application/octet-stream"), types("*")),
+		with(allow("free", "www.example.org"), on(80), methods("GET", "PUT")),
+		with(allow("list", "list.example.org"), on(80), types("*", "text/xml", "application/octet-stream")),
+		with(allow("list-too", "list.example.org"), on(80), types("*", "text/csv")),
+		with(allow("table", "table.example.org"), on(80), types("/data/*", "text/csv"), types("*.csv", "text/csv", "text/plain")),
+		with(allow("closed", "closed.example.org"), on(80), types("*.csv", "text/csv")),
+		with(allow("none", "none.example.org"), on(80)),
+		with(allow("adds", "adds.example.org"), on(80), types("*.bin", "text/plain")),
+		with(allow("up", "adds.example.org"), on(80), methods("PURGE"), types("*.BIN", "text/css")),
+	)
+	type q struct {
+		method, host, path, mediaType string
+		family                        policy.Family
+	}
+	for name, c := range map[string]struct {
+		ask    q
+		reason policy.Reason
+	}{
+		"the bound type":                                   {q{"GET", "www.example.org", "/a/update.inf", "text/plain", policy.FamilyText}, policy.Matched},
+		"a bound path with another type":                   {q{"GET", "www.example.org", "/a/update.inf", "text/html", policy.FamilyMarkup}, policy.TypeNotListed},
+		"a rule without types does not free a bound path":  {q{"PUT", "www.example.org", "/a/update.inf", "text/html", policy.FamilyUnknown}, policy.TypeNotListed},
+		"case and parameters are ignored":                  {q{"GET", "www.example.org", "/A/UPDATE.INF?x=y", "Text/Plain; charset=utf-8", policy.FamilyText}, policy.Matched},
+		"an encoded letter is the letter":                  {q{"GET", "www.example.org", "/setup%2eexe", "text/html", policy.FamilyUnknown}, policy.TypeNotListed},
+		"a missing type on a bound path":                   {q{"GET", "www.example.org", "/update.inf", "", policy.FamilyUnknown}, policy.TypeNotListed},
+		"other paths may be anything":                      {q{"GET", "www.example.org", "/index.html", "text/html", policy.FamilyMarkup}, policy.Matched},
+		"a program as text/plain on a bound path":          {q{"GET", "www.example.org", "/update.inf", "text/plain", policy.FamilyProgram}, policy.TypeMismatch},
+		"a program as octet-stream":                        {q{"GET", "www.example.org", "/setup.exe", "application/octet-stream", policy.FamilyProgram}, policy.Matched},
+		"one plain list of two is enough":                  {q{"GET", "list.example.org", "/x", "text/csv", policy.FamilyText}, policy.Matched},
+		"a type in neither list":                           {q{"GET", "list.example.org", "/x", "text/html", policy.FamilyMarkup}, policy.TypeNotListed},
+		"a program as text/xml where all rules have types": {q{"GET", "list.example.org", "/x", "text/xml", policy.FamilyProgram}, policy.TypeMismatch},
+		"different globs must each agree":                  {q{"GET", "table.example.org", "/data/x.csv", "text/plain", policy.FamilyText}, policy.TypeNotListed},
+		"different globs that agree":                       {q{"GET", "table.example.org", "/data/x.csv", "text/csv", policy.FamilyText}, policy.Matched},
+		"a table without * permits no other path":          {q{"GET", "closed.example.org", "/x.html", "text/html", policy.FamilyMarkup}, policy.PathNotListed},
+		"no types clause at all: anything goes":            {q{"GET", "none.example.org", "/x", "", policy.FamilyProgram}, policy.Matched},
+		"no types clause in force: no contradiction":       {q{"GET", "none.example.org", "/x", "text/plain", policy.FamilyProgram}, policy.Matched},
+		"the same glob in two rules adds up":               {q{"GET", "adds.example.org", "/x.bin", "text/css", policy.FamilyText}, policy.Matched},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := fetch(t, p, request(c.ask.method, c.ask.host, 80, c.ask.path), c.ask.mediaType, c.ask.family)
+			require.Equal(t, c.reason.String(), v.Reason.String())
+		})
+	}
+}
+
+func TestTwoContentTypesDeclareNone(t *testing.T) {
+	require.True(t, policy.DeclaredType([]string{"text/plain", "text/plain"}).IsZero())
+	require.True(t, policy.DeclaredType([]string{"text/plain, text/html"}).IsZero())
+	require.True(t, policy.DeclaredType(nil).IsZero())
+	require.Equal(t, "text/plain", policy.DeclaredType([]string{" TEXT/plain ;x"}).String())
+}
+
+func TestAHeadIsHeldOnlyWhereATypesClauseIsInForce(t *testing.T) {
+	p := compile(t,
+		with(allow("bus", "bus.example.org"), on(80), methods("GET", "POST")),
+		with(allow("updates", "www.example.org"), on(80), types("*.inf", "text/plain"), types("*")),
+		with(allow("free", "www.example.org"), on(80)),
+		with(allow("list", "list.example.org"), on(80), types("*", "text/xml")),
+	)
+	for target, holds := range map[string]bool{
+		"bus.example.org/x": false, "www.example.org/x": false, "www.example.org/x.inf": true, "list.example.org/x": true,
+	} {
+		h, path, _ := cut(target)
+		_, permit := p.Request(request("GET", h, 80, path))
+		require.Equal(t, holds, p.HoldsHead(permit), target)
+	}
+	require.False(t, p.HoldsHead(policy.Permit{}))
+}
+
+func cut(target string) (h, path string, ok bool) {
+	for i := range len(target) {
+		if target[i] == '/' {
+			return target[:i], target[i:], true
+		}
+	}
+	return target, "/", false
+}
+
+func TestAnOddPathIsRefusedOnlyWhereARuleSpeaksOfPaths(t *testing.T) {
+	p := compile(t,
+		with(allow("free", "free.example.org"), on(80)),
+		with(allow("list", "list.example.org"), on(80), types("*", "text/xml")),
+		with(allow("paths", "paths.example.org"), on(80), paths("/a/*")),
+		with(allow("table", "table.example.org"), on(80), types("*.exe", "text/plain"), types("*")),
+	)
+	for _, odd := range []string{"/a%2fb", "/a%5Cb", "/a%00b", "/a%25b", "/a/../b", "/a/./b", "/a;v=1/b", `/a\b`, "/a::b",
+		"/a./b", "/a%20/b", "/a%2e%2e/b/..", "/x.exe.", "/x.exe%20", "/x%zz", "/x.exe::$DATA"} {
+		is(t, ask(p, request("GET", "free.example.org", 80, odd)), "allowed", policy.Matched, "free")
+		is(t, ask(p, request("GET", "list.example.org", 80, odd)), "allowed", policy.Matched, "list")
+		is(t, ask(p, request("GET", "paths.example.org", 80, odd)), "denied", policy.BadRequest, "paths")
+		is(t, ask(p, request("GET", "table.example.org", 80, odd)), "denied", policy.BadRequest, "table")
+	}
+	is(t, ask(p, request("GET", "paths.example.org", 80, "//A//b?../x;y")), "allowed", policy.Matched, "paths")
+}
+
+func TestUpgrades(t *testing.T) {
+	p := compile(t,
+		with(allow("plain", "plain.example.org"), on(80)),
+		with(allow("inner", "inner.example.org"), on(80), methods("GET")),
+		with(allow("says", "says.example.org"), on(80), methods("GET"), upgrades("websocket")),
+		with(allow("none", "none.example.org"), on(80), upgrades()),
+	)
+	for host, token := range map[string]map[string]policy.Reason{
+		"plain.example.org": {"websocket": policy.Matched, "h2c": policy.UpgradeNotListed},
+		"inner.example.org": {"websocket": policy.UpgradeNotListed, "": policy.Matched},
+		"says.example.org":  {"websocket": policy.Matched},
+		"none.example.org":  {"websocket": policy.UpgradeNotListed},
+	} {
+		for upgrade, reason := range token {
+			r := request("GET", host, 80, "/")
+			r.Upgrade = upgrade
+			require.Equal(t, reason, ask(p, r).Reason, host+" "+upgrade)
+		}
+	}
+}
+
+func TestInspection(t *testing.T) {
+	rules := []policy.Rule{
+		with(allow("inner", "inner.example.org"), methods("GET")),
+		allow("outer", "outer.example.org"),
+		with(allow("always", "always.example.org"), inspect(policy.InspectAlways)),
+		with(allow("never", "never.example.org"), methods("GET"), inspect(policy.InspectNever)),
+		with(allow("bus", "x.servicebus.windows.net"), methods("GET"), inspect(policy.InspectAlways)),
+		with(allow("mixed", "mixed.example.org"), methods("GET"), inspect(policy.InspectAlways)),
+		with(allow("mixed-never", "mixed.example.org"), inspect(policy.InspectNever)),
+	}
+	off, on := compile(t, rules...), compileSpec(t, policy.Spec{Inspection: true, Rules: rules})
+	for name, effect := range map[string]policy.Effect{
+		"inner": policy.Inspect, "outer": policy.Allow, "always": policy.Inspect,
+		"never": policy.Allow, "mixed": policy.Allow,
+	} {
+		require.Equal(t, effect, connect(on, server, name+".example.org", 443).Effect, name)
+		require.Equal(t, policy.Allow, connect(off, server, name+".example.org", 443).Effect, name)
+	}
+	require.Equal(t, policy.Allow, connect(on, server, "x.servicebus.windows.net", 443).Effect)
+	secure := request("POST", "inner.example.org", 443, "/")
+	secure.Secure = true
+	is(t, ask(on, secure), "denied", policy.MethodNotListed, "inner")
+}
