@@ -1,0 +1,88 @@
+package servicetags
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+//go:embed data/ServiceTags_Public_trimmed_cn375.json
+var builtinText []byte
+
+// builtinDate is the day on which the mirror took up the built-in copy.
+var builtinDate = time.Date(2025, 11, 6, 0, 0, 0, 0, time.UTC)
+
+// Builtin is the dated, trimmed copy inside the program: enough for the packs
+// to work at the first start, no substitute for a current file.
+var Builtin = sync.OnceValue(func() *File {
+	f, err := Parse(bytes.NewReader(builtinText), "ServiceTags_Public_trimmed_cn375.json (built in)")
+	if err != nil {
+		panic(err) // embedded and held by a test
+	}
+	f.Date = builtinDate
+	return f
+})
+
+// LoadPath reads a file, or the newest ServiceTags_*.json of a folder. Newest
+// is the latest day in a name, or in its absence the latest change of a file;
+// where a folder has no JSON file, the legacy PublicIPs_*.xml are considered.
+func LoadPath(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("azure service tags: %w", err)
+	}
+	if info.IsDir() {
+		if path, err = newest(path); err != nil {
+			return nil, fmt.Errorf("azure service tags: %w", err)
+		}
+	}
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("azure service tags: %w", err)
+	}
+	defer in.Close()
+	return Parse(in, path)
+}
+
+func newest(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, kind := range []struct{ prefix, ext string }{
+		{"servicetags_", ".json"}, {"publicips", ".xml"},
+	} {
+		var best string
+		var when time.Time
+		for _, e := range entries {
+			name := strings.ToLower(e.Name())
+			if e.IsDir() || !strings.HasPrefix(name, kind.prefix) || filepath.Ext(name) != kind.ext {
+				continue
+			}
+			if t := issued(e); best == "" || t.After(when) {
+				best, when = e.Name(), t
+			}
+		}
+		if best != "" {
+			return filepath.Join(dir, best), nil
+		}
+	}
+	return "", fmt.Errorf("no ServiceTags_Public_*.json in %s", dir)
+}
+
+// issued is the day in a file's name, else its last change.
+func issued(e os.DirEntry) time.Time {
+	if day := dateInName(e.Name()); !day.IsZero() {
+		return day
+	}
+	info, err := e.Info()
+	if err != nil { // gone since the folder was read
+		return time.Time{}
+	}
+	return info.ModTime()
+}
