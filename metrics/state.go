@@ -1,0 +1,74 @@
+package metrics
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// state is what is in force: rules and Azure data.
+type state struct {
+	reloadOK   prometheus.Gauge
+	reloadTime prometheus.Gauge
+	rulesInfo  *prometheus.GaugeVec
+	unenforced prometheus.Gauge
+	tagsNumber prometheus.Gauge
+	tagsDate   *atomic.Pointer[time.Time]
+}
+
+func newState(r *prometheus.Registry, now func() time.Time) state {
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	s := state{
+		reloadOK: gauge("gatehouse_rules_last_reload_successful",
+			"1 where the rules file that is in its place is the one in force, 0 where the last attempt to load it failed."),
+		reloadTime: gauge("gatehouse_rules_last_reload_success_timestamp_seconds",
+			"When a rules file was last put in force."),
+		unenforced: gauge("gatehouse_rules_unenforced_clauses",
+			"Clauses of the rules in force that cannot be checked, because they speak of what is inside TLS that is not looked into."),
+		tagsNumber: gauge("gatehouse_azure_tags_change_number",
+			"The change number of the Azure service tags in force."),
+		rulesInfo: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatehouse_rules_info", Help: "Always 1; the label is the SHA-256 of the rules file in force.",
+		}, []string{"sha256"}),
+		tagsDate: new(atomic.Pointer[time.Time]),
+	}
+	r.MustRegister(s.rulesInfo, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_azure_tags_age_seconds",
+		Help: "Age of the Azure service tags in force, by the date of their file.",
+	}, func() float64 {
+		if date := s.tagsDate.Load(); date != nil {
+			return now().Sub(*date).Seconds()
+		}
+		return 0
+	}))
+	return s
+}
+
+// RulesLoaded notes that a rules file was put in force.
+func (t *Tally) RulesLoaded(sha256 string, unenforced int) {
+	t.state.reloadOK.Set(1)
+	t.RulesKept(sha256, unenforced)
+	t.state.reloadTime.Set(float64(t.now().UnixNano()) / 1e9)
+}
+
+// RulesKept notes which rules are in force without saying that the file in its
+// place is good: the last good file at start.
+func (t *Tally) RulesKept(sha256 string, unenforced int) {
+	t.state.rulesInfo.Reset()
+	t.state.rulesInfo.WithLabelValues(sha256).Set(1)
+	t.state.unenforced.Set(float64(unenforced))
+}
+
+// RulesRefused notes that the rules file in its place could not be loaded.
+func (t *Tally) RulesRefused() { t.state.reloadOK.Set(0) }
+
+// TagsLoaded notes which Azure service tags are in force.
+func (t *Tally) TagsLoaded(changeNumber int, date time.Time) {
+	t.state.tagsNumber.Set(float64(changeNumber))
+	t.state.tagsDate.Store(&date)
+}

@@ -1,0 +1,163 @@
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+// Config is what a Tally reads at each scrape. The functions are called from
+// the scraping goroutine and must not block.
+type Config struct {
+	Now        func() time.Time // nil: time.Now
+	Version    string
+	Revision   string
+	GoVersion  string
+	LogDropped func() uint64 // nil: nothing is ever dropped
+	// CacheEntries and CacheHits tell of the DNS cache; nil: there is none.
+	CacheEntries func() int
+	CacheHits    func() uint64
+}
+
+// Tally counts Records and keeps the gauges of design: a flow.Sink and a
+// flow.Opener around a registry of its own. New makes one; it is safe for
+// concurrent use.
+type Tally struct {
+	registry *prometheus.Registry
+	now      func() time.Time
+	rules    ruleNames
+
+	decisions *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	firstByte *prometheus.HistogramVec
+	relayed   *prometheus.CounterVec
+	open      *prometheus.GaugeVec
+	queries   *prometheus.CounterVec
+	upstream  *prometheus.HistogramVec
+	state     state
+}
+
+// New makes a Tally in which nothing has been counted yet.
+func New(c Config) *Tally {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	t := &Tally{registry: prometheus.NewRegistry(), now: c.Now}
+	t.countPassages()
+	t.countNames(c)
+	t.state = newState(t.registry, c.Now)
+	t.describeProcess(c)
+	return t
+}
+
+func (t *Tally) countPassages() {
+	t.decisions = counters(t.registry, "gatehouse_decisions_total",
+		"Passages by their last verdict: HTTP exchanges, tunnels, redirected connections, published requests and DNS questions, each counted once, when it ends.",
+		"surface", "verdict", "rule", "reason")
+	t.duration = histograms(t.registry, "gatehouse_request_duration_seconds",
+		"Time from the first byte of a passage to its last.",
+		[]float64{.001, .005, .025, .1, .5, 2, 10, 60, 600, 3600}, "surface")
+	t.firstByte = histograms(t.registry, "gatehouse_first_byte_seconds",
+		"Time from the first byte of a permitted passage to the first byte of its answer.",
+		[]float64{.001, .005, .025, .1, .25, 1, 5, 30}, "surface")
+	t.relayed = counters(t.registry, "gatehouse_relayed_bytes_total",
+		"Octets of bodies and tunnels, sent to the destination or received from it, counted when the passage ends.",
+		"surface", "direction")
+	t.open = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatehouse_open_connections", Help: "Passages that are open now: exchanges and tunnels under way.",
+	}, []string{"surface"})
+	t.registry.MustRegister(t.open)
+}
+
+func (t *Tally) countNames(c Config) {
+	t.queries = counters(t.registry, "gatehouse_dns_queries_total",
+		"DNS questions by verdict and by the type that was asked for.", "verdict", "qtype")
+	t.upstream = histograms(t.registry, "gatehouse_dns_upstream_duration_seconds",
+		"Time an upstream DNS server took to answer, or until it was given up.",
+		[]float64{.001, .005, .02, .05, .1, .25, .5, 1, 2, 5}, "upstream")
+	entries, hits := func() float64 { return 0 }, func() float64 { return 0 }
+	if c.CacheEntries != nil {
+		entries = func() float64 { return float64(c.CacheEntries()) }
+	}
+	if c.CacheHits != nil {
+		hits = func() float64 { return float64(c.CacheHits()) }
+	}
+	t.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_dns_cache_entries", Help: "Answers of upstream servers that the DNS cache holds.",
+		}, entries),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_dns_cache_hits_total", Help: "Look-ups that the DNS cache answered.",
+		}, hits))
+}
+
+func (t *Tally) describeProcess(c Config) {
+	dropped := func() float64 { return 0 }
+	if c.LogDropped != nil {
+		dropped = func() float64 { return float64(c.LogDropped()) }
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_build_info", Help: "Always 1; the labels say what is running.",
+		ConstLabels: prometheus.Labels{"version": c.Version, "revision": c.Revision, "goversion": c.GoVersion},
+	})
+	build.Set(1)
+	t.registry.MustRegister(build,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_log_dropped_total",
+			Help: "Lines of the decision log that were never written: the disk was full or the reader too slow.",
+		}, dropped),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+func counters(r *prometheus.Registry, name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	r.MustRegister(v)
+	return v
+}
+
+func histograms(r *prometheus.Registry, name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	r.MustRegister(v)
+	return v
+}
+
+// Opened implements flow.Opener.
+func (t *Tally) Opened(s policy.Surface) { t.open.WithLabelValues(s.String()).Inc() }
+
+// Record implements flow.Sink. The line that a long passage gets at its start
+// counts nothing: the passage is counted when it ends.
+func (t *Tally) Record(r *flow.Record) {
+	if r.Open {
+		return
+	}
+	surface, v := r.Surface.String(), r.Verdict
+	t.decisions.WithLabelValues(surface, v.String(), t.rules.label(v.RuleName()), v.Reason.String()).Inc()
+	t.duration.WithLabelValues(surface).Observe(r.Duration.Seconds())
+	if v.Allowed() && r.FirstByte > 0 {
+		t.firstByte.WithLabelValues(surface).Observe(r.FirstByte.Seconds())
+	}
+	if r.Surface == policy.DNS {
+		t.queries.WithLabelValues(v.String(), queryType(r.Query)).Inc()
+		return
+	}
+	t.open.WithLabelValues(surface).Dec()
+	t.relayed.WithLabelValues(surface, "sent").Add(float64(r.Sent))
+	t.relayed.WithLabelValues(surface, "received").Add(float64(r.Received))
+}
+
+// UpstreamAnswered notes how long an upstream DNS server took. The name is that
+// of the configuration, never one from the wire.
+func (t *Tally) UpstreamAnswered(upstream string, took time.Duration) {
+	t.upstream.WithLabelValues(upstream).Observe(took.Seconds())
+}
+
+// Handler serves the tally in the formats of Prometheus.
+func (t *Tally) Handler() http.Handler {
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry})
+}
