@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -63,6 +64,7 @@ var (
 	errHostPort   = errors.New("has a port; a host is written without one")
 	errHostZone   = errors.New("has an IPv6 zone")
 	errHostMapped = errors.New("is an IPv4 address dressed as IPv6; write the IPv4 address")
+	errHostIDNA   = errors.New("is not a valid international name")
 	errHostNumber = errors.New("ends like a number but is not an IPv4 address of four decimal parts")
 )
 
@@ -144,11 +146,25 @@ func asciiName(s string) (string, error) {
 	}
 	if !ascii || punycode {
 		var err error
-		if lower, err = idna.Lookup.ToASCII(lower); err != nil {
-			return "", errors.New("is not a valid international name")
+		if lower, err = international(lower); err != nil {
+			return "", err
 		}
 	}
 	return strings.TrimSuffix(lower, "."), nil
+}
+
+// international gives the ASCII form of a name. A form that does not stand for
+// itself (invalid UTF-8, characters that map to something else once more) could
+// be two names to two programs, and is refused.
+func international(s string) (string, error) {
+	form, err := idna.Lookup.ToASCII(s)
+	if err != nil || !utf8.ValidString(s) {
+		return "", errHostIDNA
+	}
+	if again, err := idna.Lookup.ToASCII(form); err != nil || again != form {
+		return "", errHostIDNA
+	}
+	return form, nil
 }
 
 // checkName holds an ASCII name to letters, digits, hyphen and underscore
