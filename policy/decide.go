@@ -32,7 +32,7 @@ func (q Request) facts() facts {
 // Query judges one DNS question: the client, the canary names, the name, and
 // last the type, for only A and AAAA can be judged by their addresses.
 func (p *Policy) Query(q Query) (Verdict, Permit) {
-	if v := p.Client(q.Client); !v.Allowed() {
+	if v := p.Client(q.Client, q.At); !v.Allowed() {
 		return v, Permit{}
 	}
 	if IsCanary(q.Name) {
@@ -108,7 +108,7 @@ func (p *Policy) decide(f facts) (Verdict, Permit) {
 // contract's: no policy, a stranger, a request that cannot be read, a deny that
 // fits what is known, and last the step at which the allows fell away.
 func (p *Policy) judge(f *facts) Verdict {
-	if v := p.Client(f.client); !v.Allowed() {
+	if v := p.Client(f.client, f.at); !v.Allowed() {
 		return v
 	}
 	if f.dest.Host.IsZero() {

@@ -289,8 +289,25 @@ func TestRuleNamesAreToldOnlyToClientsTheyName(t *testing.T) {
 	require.False(t, p.MayTell(server, host("other.example.org")))
 }
 
+func TestALiveAllowMakesAPermittedClient(t *testing.T) {
+	p, err := policy.Compile(policy.Spec{Rules: []policy.Rule{
+		with(allow("pilot", "www.example.org"), from("10.40.0.1"), until(now.Add(time.Hour))),
+		with(allow("steady", "www.example.org"), from("10.40.0.2")),
+		with(deny("kiosk"), from("10.40.0.3")),
+	}})
+	require.NoError(t, err)
+	later := now.Add(time.Hour)
+	for client, permitted := range map[string][2]bool{
+		"10.40.0.1": {true, false}, "10.40.0.2": {true, true}, "10.40.0.3": {false, false},
+		"10.40.0.4": {false, false}, "127.0.0.1": {true, true}, "::1": {true, true},
+	} {
+		a := netip.MustParseAddr(client)
+		require.Equal(t, permitted, [2]bool{p.Client(a, now).Allowed(), p.Client(a, later).Allowed()}, client)
+	}
+}
+
 func TestMappedClientsAreTheirIPv4Selves(t *testing.T) {
 	p := compile(t, with(allow("servers", "www.example.org"), from("10.20.0.5")))
 	is(t, connect(p, netip.MustParseAddr("::ffff:10.20.0.5"), "www.example.org", 443), "allowed", policy.Matched, "servers")
-	require.False(t, p.Client(netip.Addr{}).Allowed(), "an unknown sender is a stranger")
+	require.False(t, p.Client(netip.Addr{}, now).Allowed(), "an unknown sender is a stranger")
 }

@@ -64,10 +64,17 @@ type Policy struct {
 	sha256        string
 	groups        []compiledGroup
 	permitted     *bart.Lite
+	passing       []passingClients
 	treatAsPublic *bart.Lite
 	rules         []rule // allows and denies, in order
 	hosts         hostIndex
 	everywhere    []int32 // denies that name no host
+}
+
+// passingClients are permitted only as long as the allow that names them lives.
+type passingClients struct {
+	rule *Rule
+	from *bart.Lite
 }
 
 type compiledGroup struct {
@@ -124,8 +131,12 @@ func (p *Policy) add(i int, r *Rule, share func([]netip.Prefix) *bart.Lite) {
 	c := rule{Rule: r, addresses: compileAddresses(r.Addresses, share), inner: r.hasInner()}
 	if !r.Clients.Any {
 		c.clients = share(r.Clients.Prefixes)
-		if !r.Deny {
+		switch {
+		case r.Deny: // a deny makes nobody a permitted client
+		case r.Until.IsZero():
 			insert(p.permitted, r.Clients.Prefixes)
+		default:
+			p.passing = append(p.passing, passingClients{r, c.clients})
 		}
 	}
 	p.rules[i] = c
@@ -196,15 +207,28 @@ func (p *Policy) Mode(at time.Time) Mode {
 	return Monitor
 }
 
-// Client asks whether a client is permitted to ask anything at all.
-func (p *Policy) Client(client netip.Addr) Verdict {
+// Client asks whether a client is permitted to ask anything at all: whether
+// loopback, a group, a live allow or a setting of the appliance names it.
+func (p *Policy) Client(client netip.Addr, at time.Time) Verdict {
 	switch {
 	case p == nil:
 		return Verdict{}
-	case !p.permitted.Contains(client.Unmap()):
+	case !p.permits(client.Unmap(), at):
 		return denied(ClientNotListed, nil)
 	}
 	return Verdict{Effect: Allow, Reason: Matched}
+}
+
+func (p *Policy) permits(client netip.Addr, at time.Time) bool {
+	if p.permitted.Contains(client) {
+		return true
+	}
+	for _, c := range p.passing {
+		if !c.rule.expired(at) && c.from.Contains(client) {
+			return true
+		}
+	}
+	return false
 }
 
 // Group is the first group, in the order of the file, that holds the client;
@@ -248,7 +272,7 @@ func (p *Policy) Rules() []*Rule {
 // MayTell reports whether a client may be told the names of the rules of a
 // host: only where one of them names this client.
 func (p *Policy) MayTell(client netip.Addr, host Host) bool {
-	if p == nil || !p.Client(client).Allowed() {
+	if p == nil {
 		return false
 	}
 	tell := false
