@@ -1,0 +1,177 @@
+package rules
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+
+	"gatehouse/rules/scan"
+)
+
+// reader is implemented by types that read their own node.
+type reader interface {
+	read(n *scan.Node, d *document)
+}
+
+var (
+	readerType      = reflect.TypeFor[reader]()
+	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// bind fills v from a node and reports every key and value that does not fit,
+// each at its own place. top are the keys of the file's outermost table.
+func (d *document) bind(n *scan.Node, v reflect.Value, top []string) {
+	switch {
+	case v.CanAddr() && v.Addr().Type().Implements(readerType):
+		v.Addr().Interface().(reader).read(n, d)
+	case v.CanAddr() && v.Addr().Type().Implements(unmarshalerType):
+		d.bindText(n, v.Addr().Interface().(encoding.TextUnmarshaler))
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.bind(n, v.Elem(), top)
+	case v.Kind() == reflect.Struct:
+		d.bindTable(n, v, top)
+	case v.Kind() == reflect.Slice:
+		d.bindList(n, v, top)
+	default:
+		d.bindScalar(n, v)
+	}
+}
+
+func (d *document) bindTable(n *scan.Node, v reflect.Value, top []string) {
+	if n.Kind != scan.Table {
+		d.wrongType(n, "a table")
+		return
+	}
+	fields := map[string]int{}
+	var known []string
+	for i := range v.NumField() {
+		if key := v.Type().Field(i).Tag.Get("toml"); key != "" && key != "-" {
+			fields[key] = i
+			known = append(known, key)
+		}
+	}
+	for _, f := range n.Fields {
+		if i, ok := fields[f.Name]; ok {
+			d.bind(f.Value, v.Field(i), top)
+			continue
+		}
+		d.unknown(f, known, top)
+	}
+	if t, ok := v.Addr().Interface().(interface{ placed(*scan.Node) }); ok {
+		t.placed(n)
+	}
+}
+
+// unknown reports a key or table that the language does not have.
+func (d *document) unknown(f scan.Field, known, top []string) {
+	at := span{f.Start, f.End}
+	code, what := codeUnknownKey, "key"
+	if f.Value.Headed {
+		code, what, at = codeUnknownTable, "table", spanOf(f.Value)
+		if f.Value.Kind == scan.Array {
+			at = spanOf(f.Value.Items[0])
+		}
+	}
+	switch near, ok := closest(f.Name, known); {
+	case ok:
+		d.report(code, at, d.replaced(span{f.Start, f.End}, near), "unknown %s %q; did you mean %q?", what, f.Name, near)
+	case slices.Contains(top, f.Name):
+		line, _ := d.place(f.Start)
+		d.report(codeMisplaced, at, "move it to the top, above the first [ line:\n"+strings.TrimSpace(d.line(line)),
+			"%q belongs to the whole file, but stands below a table and so is read as part of it; move it to the top", f.Name)
+	default:
+		d.report(code, at, "remove it", "unknown %s %q; here these are known: %s", what, f.Name, strings.Join(known, ", "))
+	}
+}
+
+func (d *document) bindList(n *scan.Node, v reflect.Value, top []string) {
+	items := n.Items
+	if n.Kind != scan.Array {
+		items = []*scan.Node{n}
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	for i, item := range items {
+		d.bind(item, v.Index(i), top)
+	}
+}
+
+func (d *document) bindText(n *scan.Node, u encoding.TextUnmarshaler) {
+	s, ok := n.Data.(string)
+	if !ok {
+		d.wrongType(n, "text in quotes")
+		return
+	}
+	if err := u.UnmarshalText([]byte(s)); err != nil {
+		d.report(codeValue, spanOf(n), "", "%v", err)
+	}
+}
+
+func (d *document) bindScalar(n *scan.Node, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		if s, ok := n.Data.(string); ok {
+			v.SetString(s)
+			return
+		}
+		d.wrongType(n, "text in quotes")
+	case reflect.Bool:
+		if b, ok := n.Data.(bool); ok {
+			v.SetBool(b)
+			return
+		}
+		d.wrongType(n, "true or false")
+	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Int16:
+		if i, ok := n.Data.(int64); ok && !v.OverflowInt(i) {
+			v.SetInt(i)
+			return
+		}
+		d.wrongType(n, "a whole number")
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uint:
+		if i, ok := n.Data.(int64); ok && i >= 0 && !v.OverflowUint(uint64(i)) {
+			v.SetUint(uint64(i))
+			return
+		}
+		d.wrongType(n, "a whole number of 0 or more")
+	default:
+		panic(fmt.Sprintf("rules: a field of kind %s cannot be read from TOML", v.Kind()))
+	}
+}
+
+// wrongType reports a value that is not what its key takes.
+func (d *document) wrongType(n *scan.Node, want string) {
+	fix := ""
+	if s, ok := n.Data.(string); ok && (want == "true or false" || strings.HasPrefix(want, "a whole number")) {
+		fix = d.replaced(spanOf(n), s)
+	} else if n.Kind == scan.Leaf && want == "text in quotes" {
+		fix = d.replaced(spanOf(n), fmt.Sprintf("%q", strings.TrimSpace(d.text[n.Start:n.End])))
+	}
+	d.report(codeType, spanOf(n), fix, "this is %s, but %s is expected", shape(n), want)
+}
+
+// shape names what a node is.
+func shape(n *scan.Node) string {
+	switch n.Kind {
+	case scan.Table:
+		return "a table"
+	case scan.Array:
+		return "a list"
+	}
+	switch v := n.Data.(type) {
+	case string:
+		return "text"
+	case bool:
+		return "true or false"
+	case int64:
+		return "a number"
+	case float64:
+		if v == math.Trunc(v) {
+			return "a number with a decimal point"
+		}
+		return "a fraction"
+	}
+	return "a date or time"
+}

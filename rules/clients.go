@@ -1,0 +1,171 @@
+package rules
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gatehouse/policy"
+)
+
+// clients reads the groups.
+func (c *compiler) clients() {
+	c.groups = map[string][]netip.Prefix{}
+	for i := range c.file.Clients {
+		t := &c.file.Clients[i]
+		if !c.required(t.at(), "name", t.Name.stated()) || !c.required(t.at(), "from", t.From.stated()) {
+			continue
+		}
+		c.checkName(t.Name)
+		if _, known := c.groups[t.Name.value]; known || t.Name.value == "any" {
+			c.doc.report(codeDuplicate, t.Name.at(), "", "the name %q is taken", t.Name.value)
+			continue
+		}
+		from := c.networks(t.From)
+		c.groups[t.Name.value] = from
+		if c.notEmpty(t.From) {
+			c.spec.Groups = append(c.spec.Groups, policy.Group{Name: t.Name.value, From: from})
+		}
+	}
+}
+
+// networks reads addresses and networks.
+func (c *compiler) networks(l list) []netip.Prefix {
+	var out []netip.Prefix
+	for _, t := range l.items {
+		if p, ok := c.network(t); ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// network reads an address or a network.
+func (c *compiler) network(t text) (netip.Prefix, bool) {
+	p, ok := parseNetwork(t.value)
+	switch {
+	case !ok:
+		c.doc.report(codeAddress, t.at(), "", "%q is neither an address nor a network", t.value)
+	case p.Addr().Is4In6():
+		c.doc.report(codeAddress, t.at(), c.doc.replaced(t.at(), `"`+p.Addr().Unmap().String()+`"`),
+			"%q is an IPv4 address dressed as IPv6", t.value)
+		return p, false
+	case p != p.Masked():
+		c.doc.report(codeAddress, t.at(), c.doc.replaced(t.at(), `"`+p.Masked().String()+`"`),
+			"%q names an address inside its network; the network itself is %s", t.value, p.Masked())
+	}
+	return p.Masked(), ok && p == p.Masked()
+}
+
+func parseNetwork(s string) (netip.Prefix, bool) {
+	s = strings.TrimSpace(s)
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p, true
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, a.BitLen()), true
+}
+
+// speaksFor reads a clients clause; absent, the rule is for every permitted
+// client.
+func (c *compiler) speaksFor(l list) policy.Clients {
+	if !l.stated() {
+		return policy.Clients{Any: true}
+	}
+	c.notEmpty(l)
+	var out policy.Clients
+	for _, t := range l.items {
+		if t.value == "any" {
+			return policy.Clients{Any: true}
+		}
+		if group, ok := c.groups[t.value]; ok {
+			out.Prefixes = append(out.Prefixes, group...)
+			continue
+		}
+		if _, ok := parseNetwork(t.value); ok || looksNumeric(t.value) {
+			if p, ok := c.network(t); ok {
+				out.Prefixes = append(out.Prefixes, p)
+			}
+			continue
+		}
+		c.unknownGroup(t)
+	}
+	return out
+}
+
+// looksNumeric tells a mistyped address from the name of a group.
+func looksNumeric(s string) bool {
+	return strings.ContainsAny(s, ":/") || strings.Trim(s, "0123456789.") == ""
+}
+
+func (c *compiler) unknownGroup(t text) {
+	var known []string
+	for _, g := range c.file.Clients {
+		known = append(known, g.Name.value)
+	}
+	slices.Sort(known)
+	if near, ok := closest(t.value, known); ok {
+		c.doc.report(codeClient, t.at(), c.doc.replaced(t.at(), `"`+near+`"`),
+			"no [[client]] is called %q; did you mean %q?", t.value, near)
+		return
+	}
+	c.doc.report(codeClient, t.at(), "[[client]]\nname = \""+t.value+"\"\nfrom = [\"10.20.0.5\"]", "no [[client]] is called %q", t.value)
+}
+
+// required reports a key that a table lacks.
+func (c *compiler) required(at span, key string, stated bool) bool {
+	if !stated && !c.broken(at) {
+		c.doc.report(codeMissing, at, key+" = …", "this table has no %s", key)
+	}
+	return stated
+}
+
+// broken reports whether the table is the last one of a file that breaks off
+// behind it: what is missing may stand there.
+func (c *compiler) broken(at span) bool {
+	if c.doc.whole {
+		return false
+	}
+	line, _ := c.doc.place(at.start)
+	for _, p := range c.doc.problems {
+		if p.Code == codeSyntax.ID || p.Code == codeQuotes.ID || p.Code == codeDate.ID {
+			for n := line + 1; n <= p.Line; n++ {
+				if strings.HasPrefix(strings.TrimSpace(c.doc.line(n)), "[[") {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// notEmpty reports a list that was written without items.
+func (c *compiler) notEmpty(l list) bool {
+	if l.empty() {
+		c.doc.report(codeEmpty, l.at(), "", "this list is empty")
+	}
+	return len(l.items) > 0
+}
+
+const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-"
+
+// checkName holds a name to what logs and metrics can carry.
+func (c *compiler) checkName(t text) {
+	fixed := strings.Trim(strings.Map(func(r rune) rune {
+		if strings.ContainsRune(nameLetters, r) {
+			return r
+		}
+		return '-'
+	}, t.value), "-")
+	switch {
+	case t.value == "":
+		c.doc.report(codeName, t.at(), "", "the name is empty")
+	case len(t.value) > 64:
+		c.doc.report(codeName, t.at(), c.doc.replaced(t.at(), `"`+t.value[:64]+`"`), "the name is longer than 64 characters")
+	case strings.Trim(t.value, nameLetters) != "" || fixed != strings.Trim(t.value, "-"):
+		c.doc.report(codeName, t.at(), c.doc.replaced(t.at(), `"`+fixed+`"`), "the name %q has characters that names do not have", t.value)
+	}
+}

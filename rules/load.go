@@ -1,0 +1,113 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"time"
+
+	"gatehouse/policy"
+)
+
+// TagSource knows the service tags in force. A tag's name is compared without
+// case, as a whole.
+type TagSource interface {
+	Prefixes(tag string) (list []netip.Prefix, ok bool)
+	Names() []string
+}
+
+// Env is what a rules file depends on besides its bytes.
+type Env struct {
+	Now  time.Time
+	Zone *time.Location // of dates; nil: UTC
+	Tags TagSource      // nil: no tag is known
+	// ClientsAllow and TreatAsPublic are the settings of gatehouse.toml.
+	ClientsAllow, TreatAsPublic []netip.Prefix
+	// Inspection says that the appliance looks inside TLS.
+	Inspection bool
+	// Parents are the names of the [[upstream]] tables of gatehouse.toml.
+	Parents []string
+	// LastSHA256 is the digest of the bytes last in force: where the file is
+	// still the same, a failing [[test]] is a warning.
+	LastSHA256 string
+}
+
+// Loaded is a rules file ready to be put in force.
+type Loaded struct {
+	Policy    *policy.Policy
+	SHA256    string // hex digest of the bytes
+	Mode      policy.Mode
+	RuleCount int // allows and denies, those of packs included
+	Packs     []string
+	Tags      []string // the service tags in use, each once
+	// Unenforced are the inner clauses that cannot be checked.
+	Unenforced []Unenforced
+	// Problems are the warnings it was loaded with.
+	Problems []Problem
+}
+
+// Load reads a rules file. The problems are everything that is wrong with it,
+// in its order; Loaded is nil where one of them is an error.
+func Load(name string, text []byte, env Env) (*Loaded, []Problem) {
+	if env.Zone == nil {
+		env.Zone = time.UTC
+	}
+	sum := sha256.Sum256(text)
+	c := &compiler{env: env, file: readFile(name, text), sha256: hex.EncodeToString(sum[:])}
+	c.doc = c.file.doc
+	loaded := c.compile()
+	problems := c.doc.finish()
+	if HasErrors(problems) || loaded == nil {
+		return nil, problems
+	}
+	loaded.Problems = problems
+	return loaded, problems
+}
+
+// compiler makes a policy of a file, step by step, and notes every problem it
+// meets on the way.
+type compiler struct {
+	env    Env
+	file   *file
+	doc    *document
+	sha256 string
+
+	groups  map[string][]netip.Prefix
+	names   map[string]span // of rules
+	entries []*entry        // allows and denies in the order of the file
+	spec    policy.Spec
+	packs   []string
+	tags    []string
+}
+
+func (c *compiler) compile() *Loaded {
+	c.spec = policy.Spec{
+		Permitted: slices.Clone(c.env.ClientsAllow), TreatAsPublic: c.env.TreatAsPublic,
+		Inspection: c.env.Inspection, SHA256: c.sha256,
+	}
+	c.head()
+	c.clients()
+	c.rules()
+	c.publishes()
+	c.compare()
+	if HasErrors(c.doc.problems) {
+		c.readTests()
+		return nil
+	}
+	for _, e := range c.entries {
+		c.spec.Rules = append(c.spec.Rules, *e.Rule)
+	}
+	p, err := policy.Compile(c.spec)
+	if err != nil {
+		c.doc.reportFile(codeUnmade, "", "%v", err)
+		return nil
+	}
+	l := &Loaded{
+		Policy: p, SHA256: c.sha256, Mode: c.spec.Mode, RuleCount: len(c.entries),
+		Packs: c.packs, Tags: c.tags, Unenforced: c.unenforced(),
+	}
+	c.runTests(p)
+	c.warn(l)
+	return l
+}

@@ -1,0 +1,57 @@
+package rules
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tags is a small stand-in for a service-tag file; testdata/tags.json says
+// where its prefixes come from.
+type tags map[string][]netip.Prefix
+
+func (t tags) Prefixes(tag string) ([]netip.Prefix, bool) {
+	for name, list := range t {
+		if strings.EqualFold(name, tag) {
+			return list, true
+		}
+	}
+	return nil, false
+}
+
+func (t tags) Names() []string {
+	var names []string
+	for name := range t {
+		names = append(names, name)
+	}
+	return names
+}
+
+func testTags(t testing.TB) tags {
+	text, err := os.ReadFile("testdata/tags.json")
+	require.NoError(t, err)
+	var file struct {
+		Tags map[string][]netip.Prefix `json:"tags"`
+	}
+	require.NoError(t, json.Unmarshal(text, &file))
+	return file.Tags
+}
+
+var testNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func testEnv(t testing.TB) Env {
+	return Env{Now: testNow, Zone: time.UTC, Tags: testTags(t)}
+}
+
+func TestTheDefaultRulesLoad(t *testing.T) {
+	loaded, problems := Load("default.toml", Default(), testEnv(t))
+	require.NotNil(t, loaded, "%v", problems)
+	require.False(t, HasErrors(problems), "%v", problems)
+	require.Equal(t, []string{"emerge-server", "emerge-client", "xporter", "heartbeat"}, loaded.Packs)
+	require.Equal(t, 15, loaded.RuleCount)
+}

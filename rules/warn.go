@@ -1,0 +1,3 @@
+package rules
+
+func (c *compiler) warn(l *Loaded) {}
