@@ -120,7 +120,7 @@ func (p *Policy) judge(f *facts) Verdict {
 	}
 	v := p.allowing(f, &s)
 	if deny := p.denying(f, &s); deny != nil {
-		v = denied(DeniedByRule, deny)
+		v = Verdict{Reason: DeniedByRule, Rule: deny, Overruled: v.Allowed()}
 	}
 	v.Protocol = s.expected
 	return p.inMode(f, &s, v)
