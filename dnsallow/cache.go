@@ -1,0 +1,93 @@
+package dnsallow
+
+import (
+	"container/list"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// cache keeps facts by question, within a bound in bytes; the least recently
+// asked go first. Expired facts are dropped when they are asked for or pushed
+// out: there is no janitor.
+type cache struct {
+	limit int64
+	hits  atomic.Uint64
+
+	mu      sync.Mutex
+	size    int64
+	entries map[question]*list.Element // of *entry
+	order   *list.List                 // most recently asked in front
+}
+
+type entry struct {
+	key   question
+	facts *facts
+	size  int64
+}
+
+// The bytes that one entry costs besides its names: map cell, list element,
+// entry, facts; and for each link and address.
+const (
+	entryBytes   = 320
+	linkBytes    = 64
+	addressBytes = 40
+)
+
+// newCache makes a cache of at most limit bytes; 0 keeps nothing.
+func newCache(limit int64) *cache {
+	return &cache{limit: limit, entries: map[question]*list.Element{}, order: list.New()}
+}
+
+func (c *cache) get(q question, now time.Time) *facts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	el := c.entries[q]
+	if el == nil {
+		return nil
+	}
+	e := el.Value.(*entry)
+	if e.facts.expired(now) {
+		c.drop(el)
+		return nil
+	}
+	c.order.MoveToFront(el)
+	c.hits.Add(1)
+	return e.facts
+}
+
+func (c *cache) put(q question, f *facts) {
+	e := &entry{key: q, facts: f, size: cost(q, f)}
+	if e.size > c.limit {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.entries[q]; old != nil {
+		c.drop(old)
+	}
+	c.entries[q] = c.order.PushFront(e)
+	for c.size += e.size; c.size > c.limit; {
+		c.drop(c.order.Back())
+	}
+}
+
+func (c *cache) drop(el *list.Element) {
+	e := c.order.Remove(el).(*entry)
+	delete(c.entries, e.key)
+	c.size -= e.size
+}
+
+func (c *cache) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.entries)
+}
+
+func cost(q question, f *facts) int64 {
+	n := entryBytes + len(q.name) + addressBytes*len(f.addresses)
+	for _, l := range f.links {
+		n += linkBytes + len(l.target.Name())
+	}
+	return int64(n)
+}

@@ -1,0 +1,16 @@
+// Package dnsallow is the name window: the one resolver that everybody uses,
+// and the DNS server in front of it.
+//
+// The Resolver asks upstream servers, keeps what they said (by question, for
+// everybody alike) and has the policy judge it anew for each asker: the alias
+// chain and every single address. No question leaves the house for a name
+// without a valid policy.Permit, and what has been judged is never shared.
+//
+// The Server answers DNS questions over UDP and TCP. A reply is built from
+// judged records only; nothing that came from upstream is passed on as it is,
+// but for zones that the appliance is told to forward.
+//
+// What the package is not: a recursive resolver (it asks others to recurse), a
+// validator of DNSSEC, or a place where anything is decided: package policy
+// does that.
+package dnsallow

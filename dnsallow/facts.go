@@ -1,0 +1,167 @@
+package dnsallow
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"gatehouse/policy"
+)
+
+// Bounds of what one answer may hold.
+const (
+	maxLinks     = 16 // real Service Bus chains have 3
+	maxAddresses = 64
+)
+
+// Bounds of how long an answer is relied upon. Service Bus chains come with 9
+// seconds, so the floor stays below; and names of Service Bus gateways that do
+// not exist today may be added at any time, so a no is never kept for long.
+const (
+	ttlFloor    = 5 * time.Second
+	ttlCeiling  = time.Hour
+	ttlNegative = 60 * time.Second
+)
+
+// facts is what upstream said about one question, as it was said: nothing in it
+// is judged. It is immutable.
+type facts struct {
+	links     []link
+	addresses []address
+	nxdomain  bool
+	// open: the alias chain ends at a name of which upstream said nothing.
+	open bool
+	// failure: upstream gave no usable answer; nothing else is filled in.
+	failure error
+	stored  time.Time
+	// ttl is how long the whole may be kept: the least of all its parts.
+	ttl time.Duration
+}
+
+// link is one alias: the name it leads to. The name it starts from is the
+// question's or the previous link's.
+type link struct {
+	target policy.Host
+	ttl    time.Duration
+}
+
+type address struct {
+	addr netip.Addr
+	ttl  time.Duration
+}
+
+// age is for how long the facts have been kept.
+func (f *facts) age(now time.Time) time.Duration { return max(0, now.Sub(f.stored)) }
+
+func (f *facts) expired(now time.Time) bool { return f.age(now) >= f.ttl }
+
+// collect reads the facts out of a reply to q. It starts at the question's name
+// and follows the aliases; a record whose owner is not on that path was not
+// asked for and does not count, whatever it says. A chain that loops, is longer
+// than maxLinks or leads through something that is no host name is an error.
+func collect(reply *dns.Msg, q question, now time.Time) (*facts, error) {
+	f := &facts{stored: now, ttl: ttlCeiling}
+	aliases, owned := sortAnswer(reply.Answer, q.qtype)
+	name := q.name
+	for {
+		target, ok := aliases[name]
+		if !ok {
+			break
+		}
+		l, err := follow(target)
+		if err != nil {
+			return nil, err
+		}
+		if len(f.links) == maxLinks {
+			return nil, invalidError("its alias chain is too long, or a loop")
+		}
+		f.links = append(f.links, l)
+		f.ttl = min(f.ttl, l.ttl)
+		name = l.target.Name()
+	}
+	for _, a := range owned[name] {
+		if len(f.addresses) < maxAddresses {
+			f.addresses = append(f.addresses, a)
+			f.ttl = min(f.ttl, a.ttl)
+		}
+	}
+	if len(f.addresses) == 0 {
+		f.conclude(reply)
+	}
+	return f, nil
+}
+
+// conclude reads a reply without addresses: the name does not exist, has none,
+// or (an alias whose target upstream did not look up) nothing is known yet. How
+// long a no holds is RFC 2308, section 5: the lesser of the SOA's own TTL and
+// its minimum; without an SOA it is hardly kept.
+func (f *facts) conclude(reply *dns.Msg) {
+	f.nxdomain = reply.Rcode == dns.RcodeNameError
+	ttl, ok := ttlFloor, false
+	for _, rr := range reply.Ns {
+		if soa, is := rr.(*dns.SOA); is {
+			ttl, ok = min(seconds(soa.Hdr.Ttl), seconds(soa.Minttl)), true
+		}
+	}
+	if len(f.links) > 0 && !f.nxdomain && !ok {
+		f.open = true
+		return
+	}
+	f.ttl = min(f.ttl, clamp(ttl), ttlNegative)
+}
+
+// sortAnswer files the records of an answer section by lower-case owner. Of two
+// aliases of one owner (RFC 1034 forbids them) the first counts.
+func sortAnswer(section []dns.RR, qtype uint16) (map[string]*dns.CNAME, map[string][]address) {
+	aliases, owned := map[string]*dns.CNAME{}, map[string][]address{}
+	for _, rr := range section {
+		h := rr.Header()
+		if h.Class != dns.ClassINET {
+			continue
+		}
+		owner := strings.ToLower(strings.TrimSuffix(h.Name, "."))
+		switch rr := rr.(type) {
+		case *dns.CNAME:
+			if aliases[owner] == nil {
+				aliases[owner] = rr
+			}
+		case *dns.A, *dns.AAAA:
+			if a, ok := addressOf(rr); ok && h.Rrtype == qtype {
+				owned[owner] = append(owned[owner], address{a, clamp(seconds(h.Ttl))})
+			}
+		}
+	}
+	return aliases, owned
+}
+
+// addressOf is the address in a record, exactly as it stands there: an IPv4
+// address dressed as IPv6 in an AAAA stays what it is, for the policy to refuse.
+func addressOf(rr dns.RR) (netip.Addr, bool) {
+	switch rr := rr.(type) {
+	case *dns.A:
+		return netip.AddrFromSlice(rr.A.To4())
+	case *dns.AAAA:
+		return netip.AddrFromSlice(rr.AAAA.To16())
+	}
+	return netip.Addr{}, false
+}
+
+func follow(c *dns.CNAME) (link, error) {
+	h, err := policy.ParseHost(c.Target)
+	if err != nil || h.IsIP() {
+		return link{}, invalidError("an alias leads to something that is no host name")
+	}
+	return link{h, clamp(seconds(c.Hdr.Ttl))}, nil
+}
+
+// seconds reads a TTL; one with the top bit set is none (RFC 2181, section 8).
+func seconds(ttl uint32) time.Duration {
+	if ttl > 1<<31-1 {
+		return 0
+	}
+	return time.Duration(ttl) * time.Second
+}
+
+func clamp(ttl time.Duration) time.Duration { return min(max(ttl, ttlFloor), ttlCeiling) }

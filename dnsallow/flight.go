@@ -1,0 +1,66 @@
+package dnsallow
+
+import (
+	"context"
+	"sync"
+)
+
+// flights lets everybody who asks the same question at the same time share one
+// look-up. The first asker carries it out; there is no goroutine that could
+// outlive it. Where the first gives up, one of those who wait takes over.
+type flights struct {
+	mu  sync.Mutex
+	now map[question]*flight
+}
+
+type flight struct {
+	landed chan struct{} // closed when facts and err are final
+	facts  *facts
+	err    error
+	gone   bool // whoever carried it out gave up
+}
+
+// do returns what look finds out about q, or what somebody else's look at the
+// same time does.
+func (fs *flights) do(ctx context.Context, q question, look func(context.Context, question) (*facts, error)) (*facts, error) {
+	for {
+		f, mine := fs.join(q)
+		if mine {
+			return fs.carry(ctx, q, f, look)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-f.landed:
+		}
+		if !f.gone {
+			return f.facts, f.err
+		}
+	}
+}
+
+func (fs *flights) join(q question) (f *flight, mine bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f := fs.now[q]; f != nil {
+		return f, false
+	}
+	if fs.now == nil {
+		fs.now = map[question]*flight{}
+	}
+	f = &flight{landed: make(chan struct{}), gone: true}
+	fs.now[q] = f
+	return f, true
+}
+
+func (fs *flights) carry(ctx context.Context, q question, f *flight, look func(context.Context, question) (*facts, error)) (*facts, error) {
+	defer func() { // also after a panic: nobody may wait for ever
+		fs.mu.Lock()
+		delete(fs.now, q)
+		fs.mu.Unlock()
+		close(f.landed)
+	}()
+	f.facts, f.err = look(ctx, q)
+	f.gone = f.err != nil && ctx.Err() != nil
+	return f.facts, f.err
+}

@@ -1,0 +1,128 @@
+package dnsallow
+
+import (
+	"context"
+	"time"
+
+	"gatehouse/policy"
+)
+
+// maxAsks bounds the upstream questions for one name and type, where upstream
+// leaves it to us to follow the aliases.
+const maxAsks = 8
+
+// resolution is what one family of a name comes to for one asker. It is made
+// anew for each: the policy may say yes to one and no to the next.
+type resolution struct {
+	verdict policy.Verdict
+	links   []link // what led there; TTLs counted down
+	leads   []lead // the judged addresses, in upstream's order
+}
+
+// lead is one address an asker may be led to.
+type lead struct {
+	permit policy.Permit
+	ttl    time.Duration
+}
+
+// chain gathers what several questions say about one name.
+type chain struct {
+	links     []link
+	aliases   []policy.Host // the targets of links
+	addresses []address
+}
+
+// resolve finds and judges the addresses of one family for a permit. The error
+// is an *Error. Where the verdict denies there are no leads.
+func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint16) (resolution, error) {
+	name := permit.Dest().Host.Name()
+	var c chain
+	for range maxAsks {
+		f, err := r.lookup(ctx, question{name, qtype})
+		if err != nil {
+			return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: err}
+		}
+		now := r.now()
+		if c.extend(f, now); len(c.links) > maxLinks {
+			break
+		}
+		aliases, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases})
+		switch {
+		case !aliases.Allowed():
+			return resolution{verdict: aliases}, nil
+		case len(f.addresses) > 0:
+			return judge(permit, c, now), nil
+		case !f.open:
+			return resolution{}, &Error{
+				Name: permit.Dest().Host.Name(), NXDomain: f.nxdomain, NoData: !f.nxdomain,
+				TTL: f.ttl - f.age(now),
+			}
+		}
+		name = c.aliases[len(c.aliases)-1].Name()
+	}
+	return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: invalidError("its alias chain is too long, or a loop")}
+}
+
+// extend adds what one more question said.
+func (c *chain) extend(f *facts, now time.Time) {
+	age := f.age(now)
+	for _, l := range f.links {
+		c.links = append(c.links, link{l.target, max(0, l.ttl-age)})
+		c.aliases = append(c.aliases, l.target)
+	}
+	for _, a := range f.addresses {
+		c.addresses = append(c.addresses, address{a.addr, max(0, a.ttl-age)})
+	}
+}
+
+// judge asks the policy about every address. In monitor mode an address that
+// the rules would refuse is used only where there is no better one, so that the
+// passage goes the way it will go when the rules are enforced.
+func judge(permit policy.Permit, c chain, now time.Time) resolution {
+	var good, would, bad judged
+	for _, a := range c.addresses {
+		v, p := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases, Addr: a.addr})
+		l := lead{p, a.ttl}
+		switch {
+		case !v.Allowed():
+			bad.add(v, l)
+		case v.Would:
+			would.add(v, l)
+		default:
+			good.add(v, l)
+		}
+	}
+	for _, best := range []judged{good, would} {
+		if len(best.leads) > 0 {
+			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads}
+		}
+	}
+	return resolution{verdict: refusal(bad.verdicts)}
+}
+
+type judged struct {
+	verdicts []policy.Verdict
+	leads    []lead
+}
+
+func (j *judged) add(v policy.Verdict, l lead) {
+	j.verdicts = append(j.verdicts, v)
+	j.leads = append(j.leads, l)
+}
+
+// refusal sums up why no address was left: the deny that dropped one which an
+// allow would have taken, else where the addresses lead. A deny that dropped
+// only what no allow would have taken is not the reason.
+func refusal(verdicts []policy.Verdict) policy.Verdict {
+	for _, v := range verdicts {
+		if v.Reason == policy.DeniedByRule && v.Overruled {
+			return v
+		}
+	}
+	for _, v := range verdicts {
+		if v.Reason != policy.DeniedByRule {
+			return v
+		}
+	}
+	return policy.Verdict{Reason: policy.AddressNotAllowed, Rule: verdicts[0].Rule}
+}

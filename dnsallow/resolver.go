@@ -1,0 +1,155 @@
+package dnsallow
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"gatehouse/policy"
+)
+
+// ResolverConfig is how names are resolved. Its zero value answers no name,
+// for no upstream is named.
+type ResolverConfig struct {
+	// Upstreams are asked in turn, each twice at most.
+	Upstreams []Upstream
+	// Zones are asked of servers of their own.
+	Zones []Zone
+	// Hosts are names answered from the configuration; nobody is asked for them.
+	Hosts map[policy.Host][]netip.Addr
+	// CacheBytes bounds the cache; 0: nothing is kept.
+	CacheBytes int64
+	// Try bounds one attempt to ask an upstream (0: 1.5 s), Total all attempts
+	// for one question (0: 5 s).
+	Try, Total time.Duration
+}
+
+// Zone is a domain, and all names below it, that other servers know.
+type Zone struct {
+	Name    policy.Host
+	Servers []Upstream
+}
+
+// ResolverDeps is what a Resolver needs from its surroundings.
+type ResolverDeps struct {
+	Now     func() time.Time // nil: time.Now
+	Observe Observer         // nil: nobody is told of upstream attempts
+}
+
+// Resolver resolves names for everybody who holds a permit. It is safe for
+// concurrent use and has no goroutines of its own.
+type Resolver struct {
+	config    ResolverConfig
+	now       func() time.Time
+	exchanger exchanger
+
+	cache   *cache
+	flights flights
+}
+
+const (
+	defaultTry   = 1500 * time.Millisecond
+	defaultTotal = 5 * time.Second
+	// hostTTL is what names of the configuration are answered with: a change
+	// of the file is to be seen soon.
+	hostTTL = 60 * time.Second
+	// failureTTL is for how long a failure is kept (RFC 9520, section 3.2: at
+	// least one second).
+	failureTTL = time.Second
+)
+
+// NewResolver makes a resolver. It keeps c.
+func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
+	if c.Try == 0 {
+		c.Try = defaultTry
+	}
+	if c.Total == 0 {
+		c.Total = defaultTotal
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	return &Resolver{
+		config: c, now: d.Now, cache: newCache(c.CacheBytes),
+		exchanger: exchanger{try: c.Try, total: c.Total, observe: d.Observe},
+	}
+}
+
+// CacheEntries is how many questions the cache holds answers to.
+func (r *Resolver) CacheEntries() int { return r.cache.len() }
+
+// CacheHits is how many questions were answered from the cache since the start.
+func (r *Resolver) CacheHits() uint64 { return r.cache.hits.Load() }
+
+// lookup says what upstream says about q, from the cache where it still holds.
+// It judges nothing: whoever calls it has a permit that led to q.
+func (r *Resolver) lookup(ctx context.Context, q question) (*facts, error) {
+	if f := r.configured(q); f != nil {
+		return f, nil
+	}
+	if f := r.cache.get(q, r.now()); f != nil {
+		return f, f.failure
+	}
+	return r.flights.do(ctx, q, r.fetch)
+}
+
+// fetch asks upstream and keeps the answer.
+func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
+	if f := r.cache.get(q, r.now()); f != nil { // somebody else's flight has just landed
+		return f, f.failure
+	}
+	reply, err := r.exchanger.ask(ctx, r.servers(q.name), q)
+	var f *facts
+	if err == nil {
+		f, err = collect(reply, q, r.now())
+	}
+	switch {
+	case err == nil:
+		r.cache.put(q, f)
+	case ctx.Err() == nil:
+		r.cache.put(q, &facts{failure: err, stored: r.now(), ttl: failureTTL})
+	}
+	return f, err
+}
+
+// servers are who is asked about a name: those of the longest zone it is in.
+func (r *Resolver) servers(name string) []Upstream {
+	if z := r.zone(name); z != nil {
+		return z.Servers
+	}
+	return r.config.Upstreams
+}
+
+func (r *Resolver) zone(name string) *Zone {
+	var best *Zone
+	for i := range r.config.Zones {
+		z := &r.config.Zones[i]
+		apex := z.Name.Name()
+		if (name == apex || strings.HasSuffix(name, "."+apex)) && (best == nil || len(apex) > len(best.Name.Name())) {
+			best = z
+		}
+	}
+	return best
+}
+
+// configured answers names of the configuration, nil for all others.
+func (r *Resolver) configured(q question) *facts {
+	if len(r.config.Hosts) == 0 {
+		return nil
+	}
+	h, err := policy.ParseHost(q.name)
+	list, ok := r.config.Hosts[h]
+	if err != nil || !ok {
+		return nil
+	}
+	f := &facts{stored: r.now(), ttl: hostTTL}
+	for _, a := range list {
+		if a.Is4() == (q.qtype == dns.TypeA) {
+			f.addresses = append(f.addresses, address{a, hostTTL})
+		}
+	}
+	return f
+}
