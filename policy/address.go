@@ -57,6 +57,10 @@ func PrivateRanges() []netip.Prefix {
 	}
 }
 
+// NeverPermitted reports whether no rule leads to any address of the prefix
+// (unless treat_as_public names it).
+func NeverPermitted(prefix netip.Prefix) bool { return neverRanges.LookupPrefix(prefix) }
+
 func prefixes(texts ...string) *bart.Lite {
 	t := new(bart.Lite)
 	for _, s := range texts {
