@@ -68,6 +68,11 @@ var (
 	errHostNumber = errors.New("ends like a number but is not an IPv4 address of four decimal parts")
 )
 
+// longestWritten bounds what is normalized at all: no name of 253 octets is
+// written with more than four octets for each of them, and the work of UTS 46
+// and Punycode grows with the square of a label.
+const longestWritten = 4 * 253
+
 // ParseHost normalizes a host: lower case, no trailing dot, international names
 // in their ASCII form (UTS 46, as browsers do). An IP literal is accepted in
 // its one canonical notation, IPv6 also in brackets; the other notations that a
@@ -82,8 +87,11 @@ func ParseHost(s string) (Host, error) {
 }
 
 func parseHost(s string) (Host, error) {
-	if s == "" {
+	switch {
+	case s == "":
 		return Host{}, errHostEmpty
+	case len(s) > longestWritten:
+		return Host{}, errHostLong
 	}
 	if strings.ContainsAny(s, ":[]") {
 		return parseIPv6(s)

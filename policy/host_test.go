@@ -95,3 +95,21 @@ func TestGlobs(t *testing.T) {
 	}
 	require.False(t, policy.Glob{}.Match(policy.NewPath("/")))
 }
+
+func TestALongHostIsRefusedBeforeItIsNormalized(t *testing.T) {
+	// UTS 46 over a name as long as a request head may be takes ten seconds.
+	var name strings.Builder
+	for i := range rune(20000) {
+		name.WriteRune('一' + i)
+	}
+	for _, long := range []string{name.String(), strings.Repeat("ü.", 400), "xn--" + strings.Repeat("a", 2000)} {
+		_, err := policy.ParseHost(long)
+		require.ErrorContains(t, err, "is longer than 253 characters")
+		_, err = policy.ParseHostPattern("*." + long)
+		require.ErrorContains(t, err, "is longer than 253 characters")
+		_, err = policy.ParseHostPattern("a*." + long)
+		require.Error(t, err)
+	}
+	_, err := policy.ParseHost(strings.Repeat("münchen.", 10) + "example")
+	require.NoError(t, err)
+}
