@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	errBodyClosed  = errors.New("the request body was closed")
+	errBadTrailer  = errors.New("the request has a malformed trailer section")
+	errTrailerName = errors.New("the request has a trailer field that frames or routes a message")
+)
+
+// requestBody hands a client's body on as it comes. Unlike net/http's it never
+// answers Expect: 100-continue by itself, and closing it does not read it to its
+// end: both would speak for the origin.
+type requestBody struct {
+	conn    *clientConn
+	trailer http.Header // filled in when the body has ended
+	limit   int         // bytes of the trailer section
+	ended   func()      // called once the whole body has come
+
+	reading sync.Mutex // held during a Read
+	src     io.Reader
+	left    int64 // bytes to come; -1: chunked
+	err     error // sticky
+	closed  atomic.Bool
+	octets  atomic.Int64 // of content so far
+}
+
+// newRequestBody makes the body that follows head h, nil where none does.
+func newRequestBody(c *clientConn, h *requestHead, trailer http.Header, ended func()) *requestBody {
+	b := &requestBody{conn: c, trailer: trailer, limit: c.server.config.HeaderBytes, ended: ended, left: h.length}
+	switch {
+	case !h.hasBody():
+		return nil
+	case h.chunked:
+		b.src, b.left = httputil.NewChunkedReader(c.in), -1
+	default:
+		b.src = io.LimitReader(c.in, h.length)
+	}
+	return b
+}
+
+// Read implements io.Reader. A body that breaks off, or is badly chunked, ends
+// in an error that is not io.EOF, so that it never looks complete to the origin.
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.closed.Load():
+		return 0, errBodyClosed
+	}
+	n, err := b.src.Read(p)
+	b.octets.Add(int64(n))
+	if b.left > 0 {
+		b.left -= int64(n)
+	}
+	switch {
+	case b.left == 0:
+		err = io.EOF
+	case err == io.EOF && b.left > 0:
+		err = io.ErrUnexpectedEOF
+	case err == io.EOF:
+		err = b.readTrailer()
+	}
+	if b.err = err; err == io.EOF {
+		b.ended()
+	}
+	return n, err
+}
+
+// readTrailer reads the trailer section after the last chunk (RFC 9112, section
+// 7.1.2). It returns io.EOF where all is well.
+func (b *requestBody) readTrailer() error {
+	raw, err := readTrailerSection(b.conn.in, b.limit)
+	if err != nil {
+		return err
+	}
+	var h requestHead
+	h.header = http.Header{}
+	for _, line := range raw {
+		if h.field(line) != nil {
+			return errBadTrailer
+		}
+	}
+	if h.hosts > 0 {
+		return errTrailerName
+	}
+	for name, values := range h.header {
+		if !trailerMayCarry(name) {
+			return errTrailerName
+		}
+		b.trailer[name] = values
+	}
+	return io.EOF
+}
+
+// readTrailerSection reads lines up to and including the empty one.
+func readTrailerSection(in *bufio.Reader, limit int) (lines []string, err error) {
+	for {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case err == io.EOF:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		case len(line) < 2 || line[len(line)-2] != '\r':
+			return nil, errBadTrailer
+		case len(line) == 2:
+			return lines, nil
+		}
+		if limit -= len(line); limit < 0 {
+			return nil, errBadTrailer
+		}
+		lines = append(lines, string(line[:len(line)-2]))
+	}
+}
+
+// trailerMayCarry reports whether a trailer may carry a field: none that frames,
+// routes or authorises a message, or is for this hop alone (RFC 9110, section
+// 6.5.1).
+func trailerMayCarry(name string) bool {
+	switch name {
+	case "Content-Length", "Transfer-Encoding", "Host", "Content-Type", "Content-Encoding", "Content-Range",
+		"Trailer", "Authorization", "Expect", "Cache-Control", "Max-Forwards", "Via", "Set-Cookie":
+		return false
+	}
+	return !hopByHop(name)
+}
+
+// Close implements io.Closer. It does not wait for a Read.
+func (b *requestBody) Close() error {
+	b.closed.Store(true)
+	return nil
+}
+
+// finish ends all reading and reports whether the whole body has come.
+func (b *requestBody) finish() bool {
+	if b == nil {
+		return true
+	}
+	b.closed.Store(true)
+	if !b.reading.TryLock() {
+		b.conn.conn.SetReadDeadline(time.Unix(1, 0))
+		b.reading.Lock()
+		b.conn.conn.SetReadDeadline(time.Time{})
+	}
+	defer b.reading.Unlock()
+	return b.err == io.EOF
+}
+
+// broken reports whether the client's body could not be read, as opposed to not
+// having come yet.
+func (b *requestBody) broken() bool {
+	if b == nil {
+		return false
+	}
+	if !b.reading.TryLock() {
+		return false
+	}
+	defer b.reading.Unlock()
+	return b.err != nil && b.err != io.EOF
+}
+
+// sent is how many octets of content have come so far.
+func (b *requestBody) sent() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.octets.Load()
+}

@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"gatehouse/policy"
+)
+
+var (
+	// errOwnListener: every judged address is one of the appliance's own doors.
+	errOwnListener = errors.New("the address is one of the gate's own listeners")
+	errNoPermit    = errors.New("no permit for a single address was given")
+	errDialTimeout = errors.New("no address answered in time")
+)
+
+// dialer reaches origins. It takes Permits, never strings: no permit, no dial.
+type dialer struct {
+	timeout time.Duration // all attempts
+	stagger time.Duration // from one attempt to the next
+	own     func(netip.AddrPort) bool
+}
+
+// attempt is what became of dialling one address.
+type attempt struct {
+	conn   *net.TCPConn
+	permit policy.Permit
+	err    error
+}
+
+// dial tries the addresses in their order, the next one as soon as one fails or
+// after the stagger (RFC 8305, section 5), and returns the first connection with
+// the permit for its address. Of several errors the first is returned.
+func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPConn, policy.Permit, error) {
+	permits, err := d.passable(permits)
+	if err != nil {
+		return nil, policy.Permit{}, err
+	}
+	within, cancel := context.WithTimeoutCause(ctx, d.timeout, errDialTimeout)
+	defer cancel()
+	results := make(chan attempt) // the losers are received, and closed, below
+	next := time.NewTimer(0)
+	defer next.Stop()
+	started, pending := 0, 0
+	defer func() {
+		cancel()
+		for ; pending > 0; pending-- {
+			if late := <-results; late.conn != nil {
+				late.conn.Close()
+			}
+		}
+	}()
+	for {
+		select {
+		case <-next.C:
+			go func(p policy.Permit) { results <- d.one(within, p) }(permits[started])
+			started++
+			pending++
+			if started < len(permits) {
+				next.Reset(d.stagger)
+			}
+		case a := <-results:
+			pending--
+			if a.err == nil {
+				return a.conn, a.permit, nil
+			}
+			if err == nil {
+				err = a.err
+			}
+			if pending == 0 && started == len(permits) {
+				return nil, policy.Permit{}, dialError(within, err)
+			}
+			if started < len(permits) {
+				next.Reset(0)
+			}
+		}
+	}
+}
+
+// passable holds the judged addresses against the gate's own doors, which no
+// rule, literal or alias may lead to.
+func (d *dialer) passable(permits []policy.Permit) ([]policy.Permit, error) {
+	var list []policy.Permit
+	for _, p := range permits {
+		switch {
+		case !p.Valid() || !p.Addr().IsValid():
+			return nil, errNoPermit
+		case !d.own(addrPort(p)):
+			list = append(list, p)
+		}
+	}
+	switch {
+	case len(permits) == 0:
+		return nil, errNoPermit
+	case len(list) == 0:
+		return nil, errOwnListener
+	}
+	return list, nil
+}
+
+func (d *dialer) one(ctx context.Context, p policy.Permit) attempt {
+	var plain net.Dialer
+	conn, err := plain.DialTCP(ctx, "tcp", netip.AddrPort{}, addrPort(p))
+	if err != nil {
+		return attempt{err: err}
+	}
+	return attempt{conn: conn, permit: p}
+}
+
+// dialError tells a time-out from other trouble: a context that ran out shows
+// itself in many ways.
+func dialError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+// addrPort is the address and port a narrowed permit leads to.
+func addrPort(p policy.Permit) netip.AddrPort {
+	return netip.AddrPortFrom(p.Addr(), p.Dest().Port)
+}

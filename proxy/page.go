@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"gatehouse/policy"
+)
+
+// page is what a refusal says: what happened, why, and what to do.
+type page struct {
+	What   string `json:"what"`
+	Why    string `json:"why"`
+	Do     string `json:"do"`
+	Reason string `json:"reason"`
+	ID     string `json:"id"`
+	Rule   string `json:"rule,omitempty"`
+	Line   int    `json:"line,omitempty"`
+}
+
+// pageFor writes the page of a refusal. Where tell is set the client may know
+// which rule decided.
+func pageFor(r *refusal, dest policy.Dest, id string, tell bool) page {
+	p := page{What: "The gateway refused this request.", Reason: r.verdict.Reason.String(), ID: id, Why: r.why}
+	if !dest.Host.IsZero() {
+		p.What = fmt.Sprintf("The gateway refused access to %s.", dest)
+		if r.verdict.Allowed() {
+			p.What = fmt.Sprintf("The gateway permits access to %s, but could not get an answer.", dest)
+		}
+	}
+	why, do := sentences(r.verdict.Reason)
+	if p.Why == "" {
+		p.Why = why
+	}
+	p.Do = fmt.Sprintf("%s and quote %s.", do, id)
+	if tell && r.verdict.Rule != nil && !r.verdict.Allowed() {
+		p.Rule, p.Line = r.verdict.RuleName(), r.verdict.Line()
+		p.Why = fmt.Sprintf("%s: rule %q, line %d of the rules.", strings.TrimSuffix(p.Why, "."), p.Rule, p.Line)
+	}
+	return p
+}
+
+// sentences are why a passage was refused and what its user can do.
+func sentences(r policy.Reason) (why, do string) {
+	do = "If it should be permitted, ask the administrator to add it to the rules"
+	switch r {
+	case policy.NoPolicy:
+		return "No rules are in force, so nothing is permitted.", "Tell the administrator"
+	case policy.ClientNotListed:
+		return "This computer is not one that the rules let go there.", do
+	case policy.HostNotListed:
+		return "No rule names this host.", do
+	case policy.PortNotListed:
+		return "No rule permits this port of the host.", do
+	case policy.MethodNotListed:
+		return "No rule permits this method there.", do
+	case policy.PathNotListed:
+		return "No rule permits this path.", do
+	case policy.UploadNotListed:
+		return "No rule permits sending this type of content there.", do
+	case policy.TypeNotListed:
+		return "The answer is of a type that no rule permits there.", do
+	case policy.TypeMismatch:
+		return "The answer is not what its type says it is.", "Tell the administrator"
+	case policy.UpgradeNotListed:
+		return "No rule permits switching to this protocol there.", do
+	case policy.DeniedByRule:
+		return "A rule forbids it.", "If that is a mistake, ask the administrator"
+	case policy.Expired:
+		return "The rule that permitted it is past its last day.", "Ask the administrator to renew the rule"
+	case policy.AliasNotAllowed:
+		return "The name leads through another name that no rule permits.", do
+	case policy.AddressNotAllowed:
+		return "The name leads to no address that the rules permit.", "Tell the administrator"
+	}
+	return technical(r)
+}
+
+// technical are the sentences about how something was asked, and about the world.
+func technical(r policy.Reason) (why, do string) {
+	switch r {
+	case policy.NotHTTP:
+		return "The rules expect another protocol than plain HTTP traffic of this kind on this port.", "Check the program's address and proxy settings, or ask the administrator"
+	case policy.NotTLS, policy.SNIMissing, policy.SNIMismatch:
+		return "The connection does not open with TLS for the host that was asked for.", "Ask the administrator"
+	case policy.HostMismatch, policy.BadRequest:
+		return "The request is not well-formed.", "Check the program that sent it, or ask the administrator"
+	case policy.LoginRequired:
+		return "The gateway wants to know who is asking.", "Log in, or ask the administrator"
+	case policy.Limit:
+		return "Too many connections are open.", "Try again shortly; if it persists, ask the administrator"
+	case policy.Loop:
+		return "The request has come through this gateway before.", "Tell the administrator that proxies lead in a circle"
+	case policy.UpstreamUnresolved:
+		return "The host's name could not be resolved.", "Check the name and try again; if it persists, ask the administrator"
+	case policy.UpstreamUnreachable:
+		return "The host could not be reached.", "Try again later; if it persists, ask the administrator"
+	case policy.UpstreamUntrusted:
+		return "The host could not prove that it is who it says it is.", "Tell the administrator"
+	case policy.UpstreamInvalid:
+		return "The host gave no valid answer.", "Try again later; if it persists, ask the administrator"
+	}
+	return "The rules do not permit it.", "Ask the administrator"
+}
+
+// render gives the page in the form the client likes best.
+func (p page) render(accept []string) (contentType string, body []byte) {
+	switch preferred(accept) {
+	case "text/html":
+		text := fmt.Sprintf("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title></head>\n<body><h1>%s</h1>\n<p>%s</p>\n<p>%s</p>\n<p>%s · %s</p></body></html>\n",
+			html.EscapeString(p.What), html.EscapeString(p.What), html.EscapeString(p.Why), html.EscapeString(p.Do),
+			html.EscapeString(p.Reason), html.EscapeString(p.ID))
+		return "text/html; charset=utf-8", []byte(text)
+	case "application/json":
+		text, _ := json.Marshal(p) // strings and numbers: cannot fail
+		return "application/json", append(text, '\n')
+	}
+	return "text/plain; charset=utf-8", fmt.Appendf(nil, "%s %s %s\n", p.What, p.Why, p.Do)
+}
+
+// preferred is which of our three forms the Accept fields like best (RFC 9110,
+// section 12.5.1); text/plain where they do not care.
+func preferred(accept []string) string {
+	best, bestQ := "text/plain", 0.0
+	for _, form := range [...]string{"text/plain", "text/html", "application/json"} {
+		if q := liking(accept, form); q > bestQ {
+			best, bestQ = form, q
+		}
+	}
+	return best
+}
+
+// liking is the quality the Accept fields give to a form, by the most specific
+// range that covers it.
+func liking(accept []string, form string) float64 {
+	kind, _, _ := strings.Cut(form, "/")
+	quality, specific := 0.0, 0
+	for _, member := range listed(accept) {
+		media, params, _ := strings.Cut(member, ";")
+		level := map[string]int{"*/*": 1, kind + "/*": 2, form: 3}[strings.TrimSpace(media)]
+		if level <= specific {
+			continue
+		}
+		quality, specific = 1, level
+		for param := range strings.SplitSeq(params, ";") {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(param), "q="); ok {
+				quality, _ = strconv.ParseFloat(v, 64)
+			}
+		}
+	}
+	return quality
+}
+
+// response is the refusal as an HTTP response with its page.
+func (r *refusal) response(e *exchange) *http.Response {
+	tell := !e.dest.Host.IsZero() && e.mayTell()
+	contentType, body := pageFor(r, e.dest, e.passage.id(), tell).render(e.head.header["Accept"])
+	resp := &http.Response{
+		StatusCode: r.status, ProtoMajor: 1, ProtoMinor: e.head.minor,
+		Header: r.header(e.passage.id()), ContentLength: int64(len(body)), Request: e.request,
+	}
+	resp.Header.Set("Content-Type", contentType)
+	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	resp.Body = bodyOf(body)
+	return resp
+}

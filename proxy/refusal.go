@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"syscall"
+
+	"gatehouse/policy"
+)
+
+// refusal is what the gate says in place of an origin: no, or that the world
+// failed after its yes.
+type refusal struct {
+	verdict policy.Verdict
+	status  int
+	kind    string // Proxy-Status error type (RFC 9209, section 2.3)
+	why     string // a sentence; empty: the reason's own
+}
+
+// refusalFor is the refusal of a verdict that denies.
+func refusalFor(v policy.Verdict) *refusal {
+	r := &refusal{verdict: v, status: http.StatusForbidden, kind: "http_request_denied"}
+	switch v.Reason {
+	case policy.AddressNotAllowed:
+		r.kind = "destination_ip_prohibited"
+	case policy.HostMismatch, policy.BadRequest:
+		r.status, r.kind = http.StatusBadRequest, "http_request_error"
+	case policy.LoginRequired:
+		r.status = http.StatusProxyAuthRequired
+	case policy.Limit:
+		r.status, r.kind = http.StatusServiceUnavailable, "connection_limit_reached"
+	case policy.Loop:
+		r.status, r.kind = http.StatusBadGateway, "proxy_loop_detected"
+	}
+	return r
+}
+
+// refusalOf is the refusal of a request that is flawed as such.
+func refusalOf(f *flaw) *refusal {
+	reason := f.reason
+	if reason == policy.NoPolicy {
+		reason = policy.BadRequest
+	}
+	r := refusalFor(policy.Verdict{Reason: reason})
+	r.why = f.why
+	if f.status != 0 {
+		r.status = f.status
+	}
+	return r
+}
+
+// failed is the answer where the gate said yes (v) and the world failed: such a
+// passage counts as allowed.
+func failed(v policy.Verdict, reason policy.Reason, status int, kind string) *refusal {
+	v.Reason = reason
+	return &refusal{verdict: v, status: status, kind: kind}
+}
+
+// unresolved is the answer to a name that could not be resolved.
+func unresolved(v policy.Verdict, err error) *refusal {
+	if timedOut(err) {
+		return failed(v, policy.UpstreamUnresolved, http.StatusGatewayTimeout, "dns_timeout")
+	}
+	return failed(v, policy.UpstreamUnresolved, http.StatusBadGateway, "dns_error")
+}
+
+// unreached is the answer where no connection came about.
+func unreached(v policy.Verdict, err error) *refusal {
+	switch {
+	case errors.Is(err, errOwnListener):
+		v.Effect, v.Reason = policy.Deny, policy.AddressNotAllowed
+		return refusalFor(v)
+	case timedOut(err):
+		return failed(v, policy.UpstreamUnreachable, http.StatusGatewayTimeout, "connection_timeout")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failed(v, policy.UpstreamUnreachable, http.StatusBadGateway, "connection_refused")
+	}
+	return failed(v, policy.UpstreamUnreachable, http.StatusBadGateway, "destination_unavailable")
+}
+
+// unanswered is the answer where a connection came about and no usable response.
+func unanswered(v policy.Verdict, err error) *refusal {
+	if timedOut(err) {
+		return failed(v, policy.UpstreamInvalid, http.StatusGatewayTimeout, "http_response_timeout")
+	}
+	return failed(v, policy.UpstreamInvalid, http.StatusBadGateway, "http_protocol_error")
+}
+
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, errDialTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
+// header is the head of the refusal.
+func (r *refusal) header(id string) http.Header {
+	h := http.Header{
+		"Proxy-Status":         {fmt.Sprintf("gatehouse; error=%s; details=%q", r.kind, r.verdict.Reason.String())},
+		"X-Gatehouse-Decision": {id},
+		"Cache-Control":        {"no-store"},
+	}
+	if r.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "10")
+	}
+	return h
+}

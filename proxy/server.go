@@ -1,0 +1,303 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+// Resolver turns a Permit for a name into Permits for single judged addresses,
+// in the order in which they are to be dialled. A refusing Verdict comes with no
+// Permits. An error tells of trouble upstream; if it has a method Timeout() bool
+// that says so, the client is told of a time-out. A Permit for an address literal
+// is answered without any look-up.
+type Resolver interface {
+	Resolve(ctx context.Context, permit policy.Permit) ([]policy.Permit, policy.Verdict, error)
+}
+
+// Config is how the gate behaves. Each zero value stands for the default in
+// brackets.
+type Config struct {
+	Pseudonym   string // our name in Via (gatehouse); give each appliance its own
+	Connections int    // open client connections, in all (20000)
+	PerClient   int    // and for one client address (4096)
+	HeaderBytes int    // bytes of one head or trailer section (65536)
+
+	HeadTime   time.Duration // from the first byte of a head to its end (30 s)
+	KeepAlive  time.Duration // a client connection without a request (2 min)
+	Opening    time.Duration // until a tunnel has shown its first bytes (10 s)
+	Hold       time.Duration // a response head held back for its first bytes (1 s)
+	Dial       time.Duration // all attempts to reach an origin (8 s)
+	Stagger    time.Duration // between two attempts, RFC 8305 (250 ms)
+	TunnelIdle time.Duration // a tunnel, or a stalled write, without a byte (1 h)
+	OriginIdle time.Duration // an origin connection kept for the next request (90 s)
+	Linger     time.Duration // reading on after a last answer, so that it arrives (2 s)
+	// ResponseHead bounds the wait for an origin's response head. Zero is no
+	// bound: a long poll may keep its head back for as long as it likes.
+	ResponseHead time.Duration
+}
+
+// Deps are what the gate works with. Policy and Resolver are required.
+type Deps struct {
+	Policy   *policy.Live
+	Resolver Resolver
+	Book     *flow.Book // nil: nothing is written down
+	Log      *slog.Logger
+	// Own reports whether an address is one of the appliance's own listeners:
+	// those are never dialled. Nil: there are none.
+	Own func(netip.AddrPort) bool
+	Now func() time.Time // nil: time.Now
+}
+
+// Server is the gate. Make one with New; Serve may be called for several
+// listeners. Whoever calls Serve must call Shutdown, which waits for every
+// connection to end.
+type Server struct {
+	config    Config
+	deps      Deps
+	guest     http.Handler
+	transport *http.Transport
+	dialer    dialer
+
+	draining  atomic.Bool
+	busy      sync.WaitGroup // one for each client connection
+	refusing  chan struct{}  // bounds the connections that are being told of the limit
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	clients   map[*clientConn]struct{}
+	perClient map[netip.Addr]int
+	passages  registry
+}
+
+// New makes a gate. It starts nothing.
+func New(config Config, deps Deps) *Server {
+	config.fill()
+	deps.fill()
+	s := &Server{
+		config: config, deps: deps,
+		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
+		refusing:  make(chan struct{}, 64),
+		listeners: map[net.Listener]struct{}{},
+		clients:   map[*clientConn]struct{}{},
+		perClient: map[netip.Addr]int{},
+	}
+	s.passages.open = map[*passage]struct{}{}
+	s.transport = newTransport(config)
+	s.guest = newGuest()
+	return s
+}
+
+func (c *Config) fill() {
+	if c.Pseudonym == "" {
+		c.Pseudonym = "gatehouse"
+	}
+	orInt(&c.Connections, 20000)
+	orInt(&c.PerClient, 4096)
+	orInt(&c.HeaderBytes, 65536)
+	orTime(&c.HeadTime, 30*time.Second)
+	orTime(&c.KeepAlive, 2*time.Minute)
+	orTime(&c.Opening, 10*time.Second)
+	orTime(&c.Hold, time.Second)
+	orTime(&c.Dial, 8*time.Second)
+	orTime(&c.Stagger, 250*time.Millisecond)
+	orTime(&c.TunnelIdle, time.Hour)
+	orTime(&c.OriginIdle, 90*time.Second)
+	orTime(&c.Linger, 2*time.Second)
+}
+
+func orInt(n *int, dflt int) {
+	if *n <= 0 {
+		*n = dflt
+	}
+}
+
+func orTime(d *time.Duration, dflt time.Duration) {
+	if *d <= 0 {
+		*d = dflt
+	}
+}
+
+func (d *Deps) fill() {
+	if d.Book == nil {
+		d.Book = &flow.Book{}
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Own == nil {
+		d.Own = func(netip.AddrPort) bool { return false }
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+}
+
+// Serve takes connections from ln until ctx ends or Shutdown is called; then it
+// closes ln and returns nil. It returns an error where the listener itself
+// fails. Connections it took go on until they end or Shutdown ends them.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	if !s.attend(ln) {
+		return ln.Close()
+	}
+	defer s.leave(ln)
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	for pause := time.Duration(0); ; {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.accept(conn)
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case !transient(err):
+			return err
+		default:
+			// Out of descriptors or of memory: the old connections live on,
+			// and this one waits in the kernel's queue.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.deps.Log.Warn("cannot accept connections for now", "listener", ln.Addr().String(), "error", err)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// transient reports whether Accept may succeed later.
+func transient(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Temporary() //nolint:staticcheck // EMFILE, ENFILE, ENOBUFS have no other sign
+}
+
+func (s *Server) attend(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.listeners[ln] = struct{}{}
+	return true
+}
+
+func (s *Server) leave(ln net.Listener) {
+	s.mu.Lock()
+	delete(s.listeners, ln)
+	s.mu.Unlock()
+	ln.Close()
+}
+
+// accept gives a connection a goroutine of its own, or, beyond the limits,
+// politely no.
+func (s *Server) accept(conn net.Conn) {
+	c := newClientConn(s, conn)
+	s.mu.Lock()
+	full := len(s.clients) >= s.config.Connections || s.perClient[c.addr] >= s.config.PerClient
+	if s.draining.Load() {
+		s.mu.Unlock()
+		conn.Close()
+		return
+	}
+	if !full {
+		s.clients[c] = struct{}{}
+		s.perClient[c.addr]++
+	}
+	s.busy.Add(1)
+	s.mu.Unlock()
+	if full {
+		s.overLimit(c)
+		return
+	}
+	go func() {
+		defer s.busy.Done()
+		defer s.forget(c)
+		c.serve()
+	}()
+}
+
+// overLimit refuses a connection with 503. Only so many are told at one time:
+// beyond that a flood would cost more to refuse than to serve.
+func (s *Server) overLimit(c *clientConn) {
+	select {
+	case s.refusing <- struct{}{}:
+		go func() {
+			defer s.busy.Done()
+			defer func() { <-s.refusing }()
+			c.refuseAtTheDoor(true)
+		}()
+	default:
+		defer s.busy.Done()
+		c.refuseAtTheDoor(false)
+	}
+}
+
+func (s *Server) forget(c *clientConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, c)
+	if s.perClient[c.addr]--; s.perClient[c.addr] == 0 {
+		delete(s.perClient, c.addr)
+	}
+}
+
+// Shutdown stops accepting, closes idle connections, lets open passages finish
+// until ctx ends and then cuts them. It returns when every connection is gone,
+// with ctx's error where some had to be cut.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining.Store(true)
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	for c := range s.clients {
+		c.closeIfIdle()
+	}
+	s.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		s.busy.Wait()
+		close(gone)
+	}()
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.cutAll()
+		<-gone
+	}
+	s.transport.CloseIdleConnections()
+	return err
+}
+
+// cutAll ends every passage, and closes the connections that carry none.
+func (s *Server) cutAll() {
+	for _, p := range s.passages.all() {
+		p.stop("shutdown")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		c.conn.Close()
+	}
+}
+
+// Review asks every open passage of the policy now in force, and ends those that
+// it would not permit. Call it after each change of the policy, and once a
+// second where rules have a last day.
+func (s *Server) Review() {
+	now, inForce := s.deps.Now(), s.deps.Policy.Policy()
+	for _, p := range s.passages.all() {
+		p.review(inForce, now)
+	}
+}

@@ -1,0 +1,200 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"gatehouse/internal/clienthello"
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+// tunnel is what a permitted CONNECT opened.
+type tunnel struct {
+	e        *exchange
+	dest     policy.Dest
+	origin   *net.TCPConn
+	permit   policy.Permit // narrowed to the origin's address
+	protocol policy.Protocol
+	spare    spareConn // the origin connection, where the tunnel is read as HTTP
+}
+
+// connect judges a CONNECT and reaches its destination. Only then the client is
+// told 200: a tunnel that leads nowhere is refused in words.
+func (e *exchange) connect() *refusal {
+	v, permit := e.policy.Connect(policy.Connect{
+		At: e.server.deps.Now(), Surface: policy.CONNECT, Client: e.client.addr, Dest: e.dest,
+	})
+	e.settle(v, permit)
+	switch {
+	case !v.Allowed():
+		return refusalFor(v)
+	case v.Effect == policy.Inspect:
+		return uninspected(v)
+	}
+	ctx := e.request.Context()
+	permits, refused := e.server.resolve(ctx, v, permit)
+	if refused != nil {
+		return refused
+	}
+	origin, narrowed, err := e.server.dialer.dial(ctx, permits)
+	switch {
+	case err != nil && e.gone.Load():
+		return e.blame(err)
+	case err != nil:
+		return unreached(v, err)
+	}
+	if refused := e.settleOn(narrowed); refused != nil {
+		origin.Close()
+		return refused
+	}
+	e.tunnel = &tunnel{e: e, dest: e.dest, origin: origin, permit: narrowed, protocol: e.verdict.Protocol}
+	return nil
+}
+
+// uninspected refuses a tunnel that the rules permit only if the gate looks
+// inside: it is never opened unseen.
+func uninspected(v policy.Verdict) *refusal {
+	v.Effect, v.Reason = policy.Deny, policy.NoPolicy
+	r := refusalFor(v)
+	r.why = "The rules permit this host only if the gateway looks inside the encrypted connection, and it cannot do so here."
+	return r
+}
+
+// takeSpare gives the tunnel's own origin connection to its first request, if
+// the permits of that request lead there. A nil tunnel has none.
+func (t *tunnel) takeSpare(permits []policy.Permit) net.Conn {
+	if t == nil {
+		return nil
+	}
+	return t.spare.take(permits)
+}
+
+// carryTunnel says 200 and carries the tunnel to its end.
+func (e *exchange) carryTunnel() {
+	t, c := e.tunnel, e.client
+	defer t.origin.Close()
+	// The client's own version: old clients take HTTP/1.0 alone, newer ones
+	// think little of a proxy that says it. And no fields: some parse none.
+	if _, err := fmt.Fprintf(c.conn, "HTTP/1.%d 200 Connection established\r\n\r\n", e.head.minor); err != nil {
+		e.end = "client-closed"
+		return
+	}
+	e.passage.firstByte()
+	e.passage.note(func(r *flow.Record) { r.Status = http.StatusOK })
+	switch t.protocol {
+	case policy.TLS:
+		t.carryTLS()
+	case policy.PlainHTTP:
+		t.carryHTTP()
+	default:
+		t.relay(t.buffered())
+	}
+}
+
+// buffered takes the bytes that came together with the CONNECT head.
+func (t *tunnel) buffered() []byte {
+	in := t.e.client.in
+	early, _ := in.Peek(in.Buffered())
+	return early
+}
+
+// carryTLS reads the ClientHello before it goes on: the name in it must be the
+// host the CONNECT was for.
+func (t *tunnel) carryTLS() {
+	c := t.e.client
+	c.conn.SetReadDeadline(time.Now().Add(t.e.server.config.Opening))
+	hello, raw, err := clienthello.Read(c.in)
+	c.conn.SetReadDeadline(time.Time{})
+	opening := policy.Opening{Protocol: policy.TLS, SNI: hello.ServerName}
+	switch {
+	case err == io.EOF && len(raw) == 0:
+		t.e.end = "client-closed"
+		return
+	case err != nil:
+		opening = policy.Opening{Protocol: policy.TCP}
+	}
+	if !t.judgeOpening(opening) {
+		return
+	}
+	t.relay(append(raw, t.buffered()...))
+}
+
+// judgeOpening judges the whole passage again with its first bytes. Where they
+// are refused the client's connection is reset: after a 200 no words reach it.
+func (t *tunnel) judgeOpening(o policy.Opening) bool {
+	e := t.e
+	now := e.server.deps.Now()
+	v, permit := e.policy.Connect(policy.Connect{
+		At: now, Surface: policy.CONNECT, Client: e.client.addr, Dest: t.dest, Opening: o,
+	})
+	if v.Allowed() {
+		v, permit = e.policy.Answer(policy.Answer{At: now, Permit: permit, Aliases: t.permit.Aliases(), Addr: t.permit.Addr()})
+	}
+	e.settle(v, permit)
+	if !v.Allowed() {
+		e.end = "refused"
+		e.client.reset()
+		return false
+	}
+	return true
+}
+
+// carryHTTP reads the inside of the tunnel as HTTP: each request is judged, and
+// counted, on its own, and may name no other host.
+func (t *tunnel) carryHTTP() {
+	c := t.e.client
+	c.conn.SetReadDeadline(time.Now().Add(t.e.server.config.Opening))
+	is, err := opensLikeHTTP(c.in)
+	c.conn.SetReadDeadline(time.Time{})
+	switch {
+	case err == io.EOF:
+		t.e.end = "client-closed"
+		return
+	case err != nil || !is:
+		if !t.judgeOpening(policy.Opening{Protocol: policy.TCP}) {
+			return
+		}
+		t.relay(t.buffered()) // monitor mode lets it pass, and says so
+		return
+	}
+	if !t.judgeOpening(policy.Opening{Protocol: policy.PlainHTTP}) {
+		return
+	}
+	t.spare.conn.Store(t.origin)
+	defer t.spare.close()
+	inner := &clientConn{server: c.server, conn: c.conn, in: c.in, addr: c.addr, tunnel: t}
+	inner.serve()
+	t.e.end = "client-closed"
+}
+
+// opensLikeHTTP reports whether what comes first is a method and a space.
+func opensLikeHTTP(in *bufio.Reader) (bool, error) {
+	const longestMethod = 32
+	for n := 1; n <= longestMethod; n++ {
+		b, err := in.Peek(n)
+		if err != nil {
+			return false, err
+		}
+		switch last := b[n-1]; {
+		case last == ' ':
+			return n > 1, nil
+		case !tokenByte(last):
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+// relay moves bytes until both sides are done.
+func (t *tunnel) relay(early []byte) {
+	e := t.e
+	r := relay{client: e.client.conn, origin: t.origin, idle: e.server.config.TunnelIdle}
+	r.run(early)
+	e.end = r.end
+	e.passage.note(func(rec *flow.Record) { rec.Sent, rec.Received = r.sent, r.received })
+}
