@@ -95,3 +95,20 @@ func BenchmarkCompile(b *testing.B) {
 		crowd(b, 100000)
 	}
 }
+
+// BenchmarkOneHost asks about a host that a thousand rules name, each with a
+// glob of its own that binds the path.
+func BenchmarkOneHost(b *testing.B) {
+	var rules []policy.Rule
+	for i := range 1000 {
+		rules = append(rules, with(allow(fmt.Sprintf("rule-%d", i), "www.example.org"), on(80),
+			types(fmt.Sprintf("/a*%d", i), "text/plain"), types("*.inf", "text/plain"), types("*")))
+	}
+	p := compile(b, rules...)
+	q := request("GET", "www.example.org", 80, "/a/update.inf")
+	require.True(b, passage(p, q))
+	b.ReportAllocs()
+	for b.Loop() {
+		passage(p, q)
+	}
+}

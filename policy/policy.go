@@ -69,6 +69,7 @@ type Policy struct {
 	rules         []rule // allows and denies, in order
 	hosts         hostIndex
 	everywhere    []int32 // denies that name no host
+	binding       int     // how many different globs bind in any rule
 }
 
 // passingClients are permitted only as long as the allow that names them lives.
@@ -88,6 +89,35 @@ type rule struct {
 	clients   *bart.Lite // nil: any permitted client
 	addresses addressSet
 	inner     bool
+	binding   []binding
+}
+
+// binding is an entry of an allow's types whose glob binds. Equal globs have
+// equal numbers throughout a policy.
+type binding struct {
+	*TypeEntry
+	glob int
+}
+
+// bindings picks an allow's binding entries and numbers their globs.
+func (r *Rule) bindings(numbers map[Glob]int) []binding {
+	if r.Deny {
+		return nil
+	}
+	var out []binding
+	for i := range r.Types {
+		e := &r.Types[i]
+		if !e.Glob.Binds() {
+			continue
+		}
+		n, known := numbers[e.Glob]
+		if !known {
+			n = len(numbers)
+			numbers[e.Glob] = n
+		}
+		out = append(out, binding{e, n})
+	}
+	return out
 }
 
 // Compile checks a Spec and makes it ready for decisions. The problems it finds
@@ -107,7 +137,7 @@ func Compile(s Spec) (*Policy, error) {
 		p.groups = append(p.groups, compiledGroup{g.Name, share(g.From)})
 	}
 	var errs []error
-	seen := make(map[string]bool, len(s.Rules))
+	seen, globs := make(map[string]bool, len(s.Rules)), map[Glob]int{}
 	p.rules = make([]rule, len(s.Rules))
 	for i := range s.Rules {
 		r := &s.Rules[i]
@@ -119,7 +149,9 @@ func Compile(s Spec) (*Policy, error) {
 		}
 		seen[r.Name] = true
 		p.add(i, r, share)
+		p.rules[i].binding = r.bindings(globs)
 	}
+	p.binding = len(globs)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

@@ -92,36 +92,46 @@ func (r *rule) speaksOfPaths() bool {
 // bind finds the globs that bind the path. They are those of every live allow
 // that fits host, client, port and protocol, whatever else it says; the same
 // glob in several rules adds up, different globs must each agree.
+//
+// It walks the rules of the host twice for each globWindow of different globs
+// in the file: first to learn which globs are satisfied, then to find those
+// that are not. So the cost grows with the rules of the host and not with their
+// square, and needs no memory of its own.
 func (p *Policy) bind(f *facts, s *survey) {
-	p.eachBinding(f, s, func(r *rule, e *TypeEntry) bool {
-		s.bound = true
-		if !p.satisfied(f, s, e.Glob) && (s.bindFails == nil || r.Line < s.bindFails.Line) {
-			s.bindFails = r
-		}
-		return true
-	})
+	for window := range (p.binding + globWindow - 1) / globWindow {
+		var satisfied [globWindow / 64]uint64
+		p.eachBinding(f, window, func(_ *rule, b binding, bit uint) {
+			if b.takes(f.mediaType) && b.Glob.Match(f.path) {
+				s.bound = true
+				satisfied[bit/64] |= 1 << (bit % 64)
+			}
+		})
+		p.eachBinding(f, window, func(r *rule, b binding, bit uint) {
+			if satisfied[bit/64]&(1<<(bit%64)) != 0 || !b.Glob.Match(f.path) {
+				return
+			}
+			s.bound = true
+			if s.bindFails == nil || r.Line < s.bindFails.Line {
+				s.bindFails = r
+			}
+		})
+	}
 }
 
-// satisfied reports whether some entry with this glob takes the declared type.
-func (p *Policy) satisfied(f *facts, s *survey, glob Glob) bool {
-	found := false
-	p.eachBinding(f, s, func(_ *rule, e *TypeEntry) bool {
-		found = e.Glob == glob && e.takes(f.mediaType)
-		return !found
-	})
-	return found
-}
+// globWindow is how many different globs are weighed at once.
+const globWindow = 1024
 
-func (p *Policy) eachBinding(f *facts, s *survey, yield func(*rule, *TypeEntry) bool) {
+// eachBinding calls yield with every entry of a window of globs whose allow
+// fits host, client, port and protocol; bit is the glob's place in the window.
+func (p *Policy) eachBinding(f *facts, window int, yield func(r *rule, b binding, bit uint)) {
 	p.hosts.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
-		if r.Deny || r.Types == nil || r.expired(f.at) || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
+		if len(r.binding) == 0 || r.expired(f.at) || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
 			return true
 		}
-		for i := range r.Types {
-			e := &r.Types[i]
-			if e.Glob.Binds() && e.Glob.Match(f.path) && !yield(r, e) {
-				return false
+		for _, b := range r.binding {
+			if b.glob/globWindow == window {
+				yield(r, b, uint(b.glob%globWindow))
 			}
 		}
 		return true

@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,4 +151,30 @@ func TestInspection(t *testing.T) {
 	secure := request("POST", "inner.example.org", 443, "/")
 	secure.Secure = true
 	is(t, ask(on, secure), "denied", policy.MethodNotListed, "inner")
+}
+
+func TestAThousandRulesOfOneHostBindAsTwoDo(t *testing.T) {
+	plain, html := "text/plain", "text/html"
+	var same, different []policy.Rule
+	for i := range 3000 {
+		want := plain
+		if i == 2999 {
+			want = html
+		}
+		same = append(same, with(allow(fmt.Sprint("same-", i), "www.example.org"), on(80), types("*.exe", want)))
+		different = append(different, with(allow(fmt.Sprint("other-", i), "www.example.org"), on(80),
+			types(strings.Repeat("*", i+1)+".exe", want)))
+	}
+	exe := request("GET", "www.example.org", 80, "/x.exe")
+	p := compile(t, same...)
+	is(t, fetch(t, p, exe, html, policy.FamilyUnknown), "allowed", policy.Matched, "same-0")
+	is(t, fetch(t, p, exe, "text/css", policy.FamilyUnknown), "denied", policy.TypeNotListed, "same-0")
+
+	p = compile(t, different...)
+	is(t, fetch(t, p, exe, plain, policy.FamilyUnknown), "denied", policy.TypeNotListed, "other-2999")
+	is(t, fetch(t, p, exe, html, policy.FamilyUnknown), "denied", policy.TypeNotListed, "other-0")
+	other := request("GET", "www.example.org", 80, "/x.txt")
+	is(t, fetch(t, p, other, html, policy.FamilyUnknown), "denied", policy.PathNotListed, "other-0")
+	_, permit := p.Request(exe)
+	require.Zero(t, testing.AllocsPerRun(3, func() { p.Response(policy.Response{At: now, Permit: permit, Type: plainText}) }))
 }
