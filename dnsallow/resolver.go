@@ -39,6 +39,12 @@ type ResolverDeps struct {
 	Observe Observer         // nil: nobody is told of upstream attempts
 }
 
+// holds reports whether a lower-case name is the zone's apex or below it.
+func (z *Zone) holds(name string) bool {
+	apex := z.Name.Name()
+	return name == apex || strings.HasSuffix(name, "."+apex)
+}
+
 // Resolver resolves names for everybody who holds a permit. It is safe for
 // concurrent use and has no goroutines of its own.
 type Resolver struct {
@@ -127,8 +133,7 @@ func (r *Resolver) zone(name string) *Zone {
 	var best *Zone
 	for i := range r.config.Zones {
 		z := &r.config.Zones[i]
-		apex := z.Name.Name()
-		if (name == apex || strings.HasSuffix(name, "."+apex)) && (best == nil || len(apex) > len(best.Name.Name())) {
+		if z.holds(name) && (best == nil || len(z.Name.Name()) > len(best.Name.Name())) {
 			best = z
 		}
 	}
@@ -147,7 +152,7 @@ func (r *Resolver) configured(q question) *facts {
 	}
 	f := &facts{stored: r.now(), ttl: hostTTL}
 	for _, a := range list {
-		if a.Is4() == (q.qtype == dns.TypeA) {
+		if a.Is4() && q.qtype == dns.TypeA || a.Is6() && q.qtype == dns.TypeAAAA {
 			f.addresses = append(f.addresses, address{a, hostTTL})
 		}
 	}

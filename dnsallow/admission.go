@@ -1,0 +1,77 @@
+package dnsallow
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// admission bounds the questions under way, in all and by client network, so
+// that one machine gone wild leaves room for the others.
+type admission struct {
+	total, each int
+
+	mu       sync.Mutex
+	under    int
+	networks map[netip.Prefix]int
+}
+
+// admitted is what becomes of one more question.
+type admitted uint8
+
+const (
+	entered    admitted = iota
+	turnedAway          // too many in all
+	silenced            // too many from this network
+)
+
+// enter lets one more question in, if there is room. release must be called
+// when it is done, whatever the outcome.
+func (a *admission) enter(client netip.Addr) (release func(), how admitted) {
+	network := networkOf(client)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.networks[network] >= a.each:
+		return func() {}, silenced
+	case a.under >= a.total:
+		return func() {}, turnedAway
+	}
+	if a.networks == nil {
+		a.networks = map[netip.Prefix]int{}
+	}
+	a.under++
+	a.networks[network]++
+	return func() { a.leave(network) }, entered
+}
+
+func (a *admission) leave(network netip.Prefix) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.under--
+	if a.networks[network]--; a.networks[network] == 0 {
+		delete(a.networks, network)
+	}
+}
+
+// networkOf is the network a client belongs to: what one site usually has.
+func networkOf(client netip.Addr) netip.Prefix {
+	bits := 24
+	if client.Is6() {
+		bits = 56
+	}
+	network, _ := client.Prefix(bits) // fails only for no address at all
+	return network
+}
+
+// addrOf is the client's address, IPv4 as IPv4 and without a zone.
+func addrOf(from net.Addr) netip.Addr {
+	var a netip.Addr
+	switch from := from.(type) {
+	case *net.UDPAddr:
+		a = from.AddrPort().Addr()
+	case *net.TCPAddr:
+		a = from.AddrPort().Addr()
+	}
+	return a.Unmap().WithZone("")
+}

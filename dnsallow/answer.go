@@ -1,0 +1,123 @@
+package dnsallow
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"gatehouse/policy"
+)
+
+// judge decides about an inquiry. The order is the contract's: no policy, a
+// stranger, what cannot be read or is not served, and then the question.
+func (s *Server) judge(ctx context.Context, p *policy.Policy, in *inquiry) outcome {
+	badRequest := policy.Verdict{Reason: policy.BadRequest}
+	if v := p.Client(in.client, in.began); !v.Allowed() {
+		return refuse(v, dns.RcodeRefused).with(refusalCode(v.Reason))
+	}
+	switch {
+	case in.msg.Opcode == dns.OpcodeUpdate && s.forwarded(in) != nil:
+		return refuse(badRequest, dns.RcodeRefused)
+	case in.msg.Opcode != dns.OpcodeQuery:
+		return refuse(badRequest, dns.RcodeNotImplemented)
+	case in.broken:
+		return refuse(badRequest, dns.RcodeFormatError)
+	case in.opt != nil && in.opt.Version() != 0:
+		return refuse(badRequest, dns.RcodeBadVers)
+	case in.question().Qclass != dns.ClassINET:
+		return refuse(badRequest, dns.RcodeRefused)
+	case in.question().Qtype == dns.TypeAXFR, in.question().Qtype == dns.TypeIXFR:
+		return refuse(policy.Verdict{Reason: policy.QueryTypeNotAllowed}, dns.RcodeRefused)
+	}
+	return s.answer(ctx, p, in)
+}
+
+// refusalCode tells a client that is not served (EDE 18) from one that nobody
+// can be served for want of a policy (EDE 15).
+func refusalCode(r policy.Reason) uint16 {
+	if r == policy.ClientNotListed {
+		return dns.ExtendedErrorCodeProhibited
+	}
+	return dns.ExtendedErrorCodeBlocked
+}
+
+// answer decides about a well-formed question.
+func (s *Server) answer(ctx context.Context, p *policy.Policy, in *inquiry) outcome {
+	h, ok := in.host()
+	if !ok {
+		return block(policy.Verdict{Reason: policy.HostNotListed}, dns.RcodeNameError)
+	}
+	qtype := in.question().Qtype
+	v, permit := p.Query(policy.Query{At: in.began, Client: in.client, Name: h, Type: qtype})
+	if v.Reason != policy.Canary && v.Reason != policy.DeniedByRule {
+		if own, ok := s.own(ctx, in, h); ok {
+			return own
+		}
+	}
+	switch {
+	case v.Reason == policy.QueryTypeNotAllowed && qtype == dns.TypeANY:
+		return outcome{verdict: v, answer: minimal(in.question().Name)}
+	case v.Reason == policy.QueryTypeNotAllowed:
+		return block(v, dns.RcodeSuccess)
+	case !v.Allowed():
+		return block(v, dns.RcodeNameError)
+	}
+	return s.resolve(ctx, in, v, permit)
+}
+
+// resolve looks up what the policy let be asked.
+func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, permit policy.Permit) outcome {
+	r, err := s.resolver.resolve(ctx, permit, in.question().Qtype)
+	if err != nil {
+		return failed(v, err)
+	}
+	if !r.verdict.Allowed() {
+		return block(r.verdict, dns.RcodeSuccess)
+	}
+	return outcome{
+		verdict: r.verdict, answer: records(in.question().Name, r),
+		aliases: r.leads[0].permit.Aliases(), addr: r.leads[0].permit.Addr(),
+	}
+}
+
+// failed is the answer where the gate said yes and the world said no: a name
+// without an address of this family is an ordinary answer, one that does not
+// exist and an upstream that fails are told apart in the book.
+func failed(v policy.Verdict, err error) outcome {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Err: err}
+	}
+	if e.NoData {
+		return outcome{verdict: v, negative: true, lifetime: e.TTL}
+	}
+	if !v.Would { // in monitor mode the reason says what the rules would do
+		v.Reason = policy.UpstreamUnresolved
+	}
+	if e.NXDomain {
+		return outcome{verdict: v, rcode: dns.RcodeNameError, negative: true, lifetime: e.TTL}
+	}
+	return refuse(v, dns.RcodeServerFailure).with(troubleCode(e))
+}
+
+// troubleCode: 22, nobody who should know answered, or they refused to; 23, the
+// way there or the answer was faulty (RFC 8914, sections 4.23 and 4.24).
+func troubleCode(e *Error) uint16 {
+	var code rcodeError
+	if e.Timeout() || errors.As(e.Err, &code) {
+		return dns.ExtendedErrorCodeNoReachableAuthority
+	}
+	return dns.ExtendedErrorCodeNetworkError
+}
+
+// firstAddress is the first address of an answer, for the book.
+func firstAddress(answer []dns.RR) netip.Addr {
+	for _, rr := range answer {
+		if a, ok := addressOf(rr); ok {
+			return a
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,96 @@
+package dnsallow
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"gatehouse/policy"
+)
+
+// inquiry is one question as it came off the wire, read but not judged.
+type inquiry struct {
+	id     string // decision id
+	began  time.Time
+	client netip.Addr
+	tcp    bool
+
+	packet []byte
+	msg    dns.Msg // as far as it could be read
+	broken bool    // it could not be read, or does not ask exactly one thing
+	opt    *dns.OPT
+}
+
+// The parts of a DNS header that are read from the bytes themselves (RFC 1035,
+// section 4.1.1).
+const (
+	headerBytes  = 12
+	flagResponse = 1 << 7
+)
+
+// readInquiry reads a packet. ok is false where there is nothing to answer: a
+// response (two servers could keep each other busy with those for ever), or
+// less than a header.
+func readInquiry(packet []byte) (in *inquiry, ok bool) {
+	if len(packet) < headerBytes || packet[2]&flagResponse != 0 {
+		return nil, false
+	}
+	in = &inquiry{packet: packet}
+	asked := binary.BigEndian.Uint16(packet[4:])
+	err := in.msg.Unpack(packet)
+	in.broken = err != nil || asked != 1 || len(in.msg.Question) != 1
+	in.msg.Opcode = int(packet[2]>>3) & 0xf // also where the rest cannot be read
+	for _, rr := range in.msg.Extra {
+		if opt, is := rr.(*dns.OPT); is {
+			// RFC 6891, section 6.1.1: more than one, or one with a name, is
+			// a format error.
+			in.broken = in.broken || in.opt != nil || opt.Hdr.Name != "."
+			in.opt = opt
+		}
+	}
+	return in, true
+}
+
+// question is what is asked; only where the inquiry is not broken.
+func (in *inquiry) question() dns.Question { return in.msg.Question[0] }
+
+// host is the name that is asked for. ok is false where it is no host name, so
+// that no rule can permit it. An address literal is none either: nobody asks a
+// DNS server for one in earnest.
+func (in *inquiry) host() (h policy.Host, ok bool) {
+	name := strings.TrimSuffix(in.question().Name, ".")
+	h, err := policy.ParseHost(name)
+	return h, err == nil && !h.IsIP() && strings.EqualFold(name, h.Name())
+}
+
+// limit is how long the reply may be (RFC 6891, section 6.2.3; more than
+// payload is not sent over UDP whatever the client says).
+func (in *inquiry) limit() int {
+	switch {
+	case in.tcp:
+		return dns.MaxMsgSize
+	case in.opt == nil:
+		return dns.MinMsgSize
+	}
+	return min(max(int(in.opt.UDPSize()), dns.MinMsgSize), payload)
+}
+
+// queryTypes are the types that the book knows by name; names from the wire
+// never become labels.
+var queryTypes = map[uint16]string{
+	dns.TypeA: "A", dns.TypeAAAA: "AAAA", dns.TypeANY: "ANY", dns.TypeAXFR: "AXFR", dns.TypeCAA: "CAA",
+	dns.TypeCNAME: "CNAME", dns.TypeDNSKEY: "DNSKEY", dns.TypeDS: "DS", dns.TypeHTTPS: "HTTPS", dns.TypeIXFR: "IXFR",
+	dns.TypeMX: "MX", dns.TypeNAPTR: "NAPTR", dns.TypeNS: "NS", dns.TypeNULL: "NULL", dns.TypePTR: "PTR",
+	dns.TypeSOA: "SOA", dns.TypeSRV: "SRV", dns.TypeSVCB: "SVCB", dns.TypeTXT: "TXT",
+}
+
+// queryType names a type for the book.
+func queryType(t uint16) string {
+	if name, ok := queryTypes[t]; ok {
+		return name
+	}
+	return "other"
+}

@@ -1,0 +1,76 @@
+package dnsallow
+
+import (
+	"context"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"gatehouse/policy"
+)
+
+// own answers the names that the appliance itself has something to say about,
+// to every permitted client and without a rule: those of the configuration and
+// the zones that are forwarded. ok is false for all others.
+func (s *Server) own(ctx context.Context, in *inquiry, h policy.Host) (o outcome, ok bool) {
+	q := question{h.Name(), in.question().Qtype}
+	allowed := policy.Verdict{Effect: policy.Allow, Reason: policy.Matched}
+	f, z := s.resolver.configured(q), s.resolver.zone(q.name)
+	switch {
+	case f == nil && z == nil:
+		return outcome{}, false
+	case q.qtype == dns.TypeANY:
+		return outcome{verdict: allowed, answer: minimal(in.question().Name)}, true
+	case f != nil:
+		return fromConfig(in, f, allowed), true
+	}
+	return s.forward(ctx, in, *z, q, allowed), true
+}
+
+func fromConfig(in *inquiry, f *facts, v policy.Verdict) outcome {
+	o := outcome{verdict: v}
+	for _, a := range f.addresses {
+		o.answer = append(o.answer, addressRecord(in.question().Name, a.addr, a.ttl))
+	}
+	if len(o.answer) == 0 {
+		o.negative, o.lifetime = true, hostTTL
+	}
+	o.addr = firstAddress(o.answer)
+	return o
+}
+
+// forward asks the zone's own servers, for any type. Records of names outside
+// the zone are left out: nobody has judged them.
+func (s *Server) forward(ctx context.Context, in *inquiry, z Zone, q question, v policy.Verdict) outcome {
+	reply, err := s.resolver.exchanger.ask(ctx, z.Servers, q)
+	if err != nil {
+		return failed(v, &Error{Name: q.name, Err: err})
+	}
+	o := outcome{verdict: v, rcode: reply.Rcode}
+	for _, rr := range reply.Answer {
+		owner := strings.ToLower(strings.TrimSuffix(rr.Header().Name, "."))
+		switch {
+		case rr.Header().Class != dns.ClassINET || rr.Header().Rrtype == dns.TypeOPT || !z.holds(owner):
+			continue
+		case owner == q.name: // our question went out with letters upside down
+			rr.Header().Name = in.question().Name
+		}
+		o.answer = append(o.answer, rr)
+	}
+	if len(o.answer) == 0 {
+		f := facts{ttl: ttlCeiling}
+		f.conclude(reply)
+		o.negative, o.lifetime = true, f.ttl
+	}
+	o.addr = firstAddress(o.answer)
+	return o
+}
+
+// forwarded is the zone that an inquiry of whatever opcode is about, nil where
+// it is none of ours.
+func (s *Server) forwarded(in *inquiry) *Zone {
+	if in.broken {
+		return nil
+	}
+	return s.resolver.zone(strings.ToLower(strings.TrimSuffix(in.question().Name, ".")))
+}

@@ -1,0 +1,162 @@
+package dnsallow
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+// ServerConfig bounds what the server does at once. The zero value has useful
+// bounds.
+type ServerConfig struct {
+	// Concurrent is how many questions may be under way (0: 1024); one more is
+	// refused with "limit". PerNetwork is how many of them may come from one
+	// client network, a /24 or a /56 (0: half of Concurrent); one more gets no
+	// answer at all.
+	Concurrent, PerNetwork int
+	// Connections is how many TCP connections may be open (0: 256); the oldest
+	// are not pushed out, a new one is closed at once.
+	Connections int
+	// Idle is for how long a TCP connection may stay silent (0: 10 s).
+	Idle time.Duration
+	// Drain is how long Serve waits for questions under way when it is told to
+	// end (0: 3 s).
+	Drain time.Duration
+}
+
+// ServerDeps is what a Server works with. Live, Resolver and Sink must be set.
+type ServerDeps struct {
+	Live     *policy.Live
+	Resolver *Resolver
+	Sink     flow.Sink
+	Log      *slog.Logger     // nil: nothing is logged
+	Now      func() time.Time // nil: time.Now
+}
+
+// Server answers DNS questions. Create it with NewServer.
+type Server struct {
+	config   ServerConfig
+	live     *policy.Live
+	resolver *Resolver
+	sink     flow.Sink
+	log      *slog.Logger
+	now      func() time.Time
+
+	gate        admission
+	workers     chan struct{} // one token for each UDP question under way
+	connections chan struct{} // one token for each open TCP connection
+}
+
+// turningAway is how many questions may be at the door besides those inside.
+const turningAway = 64
+
+// NewServer makes a server. It starts nothing; Serve does.
+func NewServer(c ServerConfig, d ServerDeps) *Server {
+	defaults := ServerConfig{Concurrent: 1024, Connections: 256, Idle: 10 * time.Second, Drain: 3 * time.Second}
+	c.Concurrent = orElse(c.Concurrent, defaults.Concurrent)
+	c.PerNetwork = orElse(c.PerNetwork, max(1, c.Concurrent/2))
+	c.Connections = orElse(c.Connections, defaults.Connections)
+	c.Idle = orElse(c.Idle, defaults.Idle)
+	c.Drain = orElse(c.Drain, defaults.Drain)
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	return &Server{
+		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now,
+		gate:        admission{total: c.Concurrent, each: c.PerNetwork},
+		workers:     make(chan struct{}, c.Concurrent+turningAway),
+		connections: make(chan struct{}, c.Connections),
+	}
+}
+
+func orElse[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+// Serve answers on the given sockets until ctx ends, lets the questions under
+// way finish for at most Drain, and returns with nothing running on. It closes
+// the sockets. Call it once.
+func (s *Server) Serve(ctx context.Context, packets []*net.UDPConn, streams []net.Listener) error {
+	questions, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	var readers, work sync.WaitGroup
+	for _, conn := range packets {
+		readers.Go(func() { s.readPackets(ctx, questions, conn, &work) })
+	}
+	for _, l := range streams {
+		readers.Go(func() { s.accept(ctx, questions, l, &work) })
+	}
+	readers.Wait()
+	patience := time.AfterFunc(s.config.Drain, giveUp)
+	work.Wait()
+	patience.Stop()
+	for _, conn := range packets {
+		conn.Close()
+	}
+	return nil
+}
+
+// respond answers one packet; nil: there is nothing to answer. A panic ends
+// this question and no other.
+func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp bool) []byte {
+	in, ok := s.read(packet, from, tcp)
+	if !ok {
+		return nil
+	}
+	release, admitted := s.gate.enter(in.client)
+	defer release()
+	p := s.live.Policy()
+	var o outcome
+	switch admitted {
+	case silenced:
+		s.record(p, in, refuse(policy.Verdict{Reason: policy.Limit}, dns.RcodeRefused))
+		return nil
+	case turnedAway:
+		o = refuse(policy.Verdict{Reason: policy.Limit}, dns.RcodeRefused).with(dns.ExtendedErrorCodeBlocked)
+	default:
+		o = s.guarded(ctx, p, in)
+	}
+	reply := o.pack(in)
+	s.record(p, in, o)
+	return reply
+}
+
+// read also survives a packet that makes the parser itself panic.
+func (s *Server) read(packet []byte, from net.Addr, tcp bool) (in *inquiry, ok bool) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("dns: a packet could not be read", "fault", fault)
+			in, ok = nil, false
+		}
+	}()
+	if in, ok = readInquiry(packet); !ok {
+		return nil, false
+	}
+	in.id, in.began, in.tcp = flow.NewID(), s.now(), tcp
+	in.client = addrOf(from)
+	return in, true
+}
+
+func (s *Server) guarded(ctx context.Context, p *policy.Policy, in *inquiry) (o outcome) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("dns: a question could not be judged; it was refused", "id", in.id, "fault", fault)
+			o = refuse(policy.Verdict{}, dns.RcodeServerFailure)
+		}
+	}()
+	return s.judge(ctx, p, in)
+}
