@@ -35,8 +35,25 @@ func TestZeroRulesDoNotCompile(t *testing.T) {
 		"an allow without addresses leads nowhere":  with(allow("r", "a.example.org"), addresses(policy.Addresses{})),
 		"a rule for no client speaks for nobody":    with(allow("r", "a.example.org"), from()),
 		"an empty list of methods is no permission": with(allow("r", "a.example.org"), methods([]string{}...), func(r *policy.Rule) { r.Methods = []string{} }),
-		"a deny of nothing is a slip":               deny("r"),
 		"a rule needs a name":                       allow("", "a.example.org"),
+		"a host that is none":                       with(deny("r"), func(r *policy.Rule) { r.Hosts = make([]policy.ListedHost, 1) }),
+		"a port that is none":                       with(deny("r", "a.example.org"), on(0)),
+		"a range of ports that holds none":          with(deny("r", "a.example.org"), func(r *policy.Rule) { r.Ports = []policy.PortRange{{First: 2, Last: 1}} }),
+		"an address that is none":                   with(deny("r"), addresses(policy.Addresses{Prefixes: make([]netip.Prefix, 1)})),
+		"a tag that names no address":               with(deny("r"), tagged("T")),
+		"a client that is none":                     with(deny("r"), func(r *policy.Rule) { r.Clients = policy.Clients{Prefixes: make([]netip.Prefix, 1)} }),
+		"a client dressed as IPv6 would name none":  with(deny("r"), from("::ffff:10.20.0.0/112")),
+		"a method that is none":                     with(deny("r", "a.example.org"), methods("")),
+		"a path that is none":                       with(deny("r", "a.example.org"), func(r *policy.Rule) { r.Paths = make([]policy.Glob, 1) }),
+		"an upload type that is none":               with(allow("r", "a.example.org"), func(r *policy.Rule) { r.Uploads = make([]policy.MediaType, 1) }),
+		"a path whose types are none":               with(deny("r", "a.example.org"), func(r *policy.Rule) { r.Types = []policy.TypeEntry{{Glob: glob("*.exe")}} }),
+		"a type that is none": with(allow("r", "a.example.org"), func(r *policy.Rule) {
+			r.Types = []policy.TypeEntry{{Glob: glob("*"), Types: make([]policy.MediaType, 1)}}
+		}),
+		"types for no path":        with(allow("r", "a.example.org"), func(r *policy.Rule) { r.Types = []policy.TypeEntry{{Any: true}} }),
+		"an upgrade that is none":  with(allow("r", "a.example.org"), upgrades("")),
+		"a deny of no upgrade":     with(deny("r", "a.example.org"), upgrades()),
+		"an alias that is no name": with(allow("r", "a.example.org"), func(r *policy.Rule) { r.Aliases = make([]policy.HostPattern, 1) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := policy.Compile(policy.Spec{Rules: []policy.Rule{broken}})
@@ -46,6 +63,17 @@ func TestZeroRulesDoNotCompile(t *testing.T) {
 	}
 	_, err := policy.Compile(policy.Spec{Rules: []policy.Rule{allow("r", "a.example.org"), allow("r", "b.example.org")}})
 	require.ErrorContains(t, err, "used twice")
+}
+
+func TestADenyOfEverythingForEverybodyRefusesEverything(t *testing.T) {
+	// "needs clients, hosts or addresses": clients = "any" is one of them.
+	p := compile(t, allow("web", "www.example.org"), deny("holidays"))
+	is(t, connect(p, server, "www.example.org", 443), "denied", policy.DeniedByRule, "holidays")
+	is(t, look(p, server, "www.example.org", policy.TypeA), "denied", policy.DeniedByRule, "holidays")
+	p = compile(t, with(allow("mail", "mail.example.org"), on(25, 587)), with(deny("no-smtp"), on(25)))
+	is(t, connect(p, server, "mail.example.org", 25), "denied", policy.DeniedByRule, "no-smtp")
+	is(t, connect(p, server, "mail.example.org", 587), "allowed", policy.Matched, "mail")
+	is(t, look(p, server, "mail.example.org", policy.TypeA), "allowed", policy.Matched, "mail")
 }
 
 func TestTheStepAtWhichTheLastAllowFellAwayIsTheReason(t *testing.T) {

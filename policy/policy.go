@@ -180,30 +180,6 @@ func (p *Policy) add(i int, r *Rule, share func([]netip.Prefix) *bart.Lite) {
 	}
 }
 
-// check refuses what the zero values of a Rule would make it mean.
-func (r *Rule) check() error {
-	for _, c := range []struct {
-		bad  bool
-		says string
-	}{
-		{r.Name == "", "it has no name"},
-		{!r.Deny && len(r.Hosts) == 0, "an allow names no host"},
-		{!r.Deny && len(r.Ports) == 0, "an allow names no port"},
-		{!r.Deny && !r.Addresses.stated(), "an allow names no address"},
-		{r.Deny && len(r.Hosts) == 0 && r.Clients.Any && !r.Addresses.stated(), "a deny names neither clients nor hosts nor addresses"},
-		{!r.Clients.Any && len(r.Clients.Prefixes) == 0, "it names no client"},
-		{r.Methods != nil && len(r.Methods) == 0, "methods is empty"},
-		{r.Paths != nil && len(r.Paths) == 0, "paths is empty"},
-		{r.Types != nil && len(r.Types) == 0, "types is empty"},
-		{r.Uploads != nil && len(r.Uploads) == 0, "uploads is empty"},
-	} {
-		if c.bad {
-			return errors.New(c.says)
-		}
-	}
-	return nil
-}
-
 func insert(t *bart.Lite, list []netip.Prefix) {
 	for _, p := range list {
 		t.Insert(p.Masked())
