@@ -1,0 +1,181 @@
+package appliance
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+// Account tells a person what was, or would be, decided about one passage, and
+// why. Its JSON form is what "gatehouse explain --json" prints.
+type Account struct {
+	Verdict string `json:"verdict"` // allowed, denied or would_deny
+	Reason  string `json:"reason"`
+	Rule    string `json:"rule"`
+	Line    int    `json:"line"`
+	Steps   []Step `json:"steps"`
+	// Nearest is the allow that got furthest; null where none came near.
+	Nearest   *Nearest `json:"nearest"`
+	Unchecked []string `json:"unchecked"`
+	ID        string   `json:"id"` // of a decision that was made; empty for a question
+	Passage   string   `json:"passage"`
+	// Notes say what was assumed and what could not be told.
+	Notes []string `json:"notes"`
+}
+
+// Step is one step of the judgement: the allows that fell away there, and those
+// that were carried on.
+type Step struct {
+	Step    string   `json:"step"`
+	Carried []string `json:"carried"`
+	Fell    []string `json:"fell"`
+}
+
+// Nearest is the allow that came closest, and the change that would carry it
+// past the step at which it fell.
+type Nearest struct {
+	Rule   string `json:"rule"`
+	Line   int    `json:"line"`
+	Step   string `json:"step"`
+	Change string `json:"change"`
+}
+
+// NewAccount puts an explanation of a passage into words.
+func NewAccount(passage string, e policy.Explanation) Account {
+	a := Account{Passage: passage, Steps: []Step{}, Unchecked: []string{}, Notes: []string{}}
+	a.decided(e.Verdict)
+	a.explain(e)
+	return a
+}
+
+func (a *Account) decided(v policy.Verdict) {
+	a.Verdict, a.Reason, a.Rule, a.Line = v.String(), v.Reason.String(), v.RuleName(), v.Line()
+}
+
+func (a *Account) explain(e policy.Explanation) {
+	for _, s := range e.Steps {
+		a.Steps = append(a.Steps, Step{s.Step.String(), names(s.Carried), names(s.Fell)})
+	}
+	if n := e.Nearest; n != nil && n.Rule != nil {
+		a.Nearest = &Nearest{n.Rule.Name, n.Rule.Line, n.Step.String(), n.Change}
+	}
+	a.Unchecked = append(a.Unchecked, e.Unchecked...)
+}
+
+func names(list []*policy.Rule) []string {
+	all := make([]string, len(list))
+	for i, r := range list {
+		all[i] = r.Name
+	}
+	return all
+}
+
+// Allowed reports whether the passage may go, perhaps only because the rules
+// are being tried out (monitor mode).
+func (a Account) Allowed() bool { return a.Verdict != "denied" }
+
+// String is the account as a person reads it.
+func (a Account) String() string {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say("%s: %s", strings.ReplaceAll(a.Verdict, "_", " "), a.Passage)
+	say("  reason   %s", a.Reason)
+	if a.ID != "" {
+		say("  id       %s", a.ID)
+	}
+	if a.Rule != "" {
+		say("  rule     %s (line %d)", a.Rule, a.Line)
+	}
+	for _, s := range a.Steps {
+		say("  %-8s %s", s.Step, s.words())
+	}
+	if a.Nearest != nil {
+		say("  nearest  %s (line %d) falls at the step %q", a.Nearest.Rule, a.Nearest.Line, a.Nearest.Step)
+		say("  to permit it: %s", a.Nearest.Change)
+	}
+	if len(a.Unchecked) > 0 {
+		say("  not checked, because it is inside TLS: %s", strings.Join(a.Unchecked, ", "))
+	}
+	for _, n := range a.Notes {
+		say("  note: %s", n)
+	}
+	return b.String()
+}
+
+func (s Step) words() string {
+	switch {
+	case len(s.Carried)+len(s.Fell) == 0:
+		return "no allow names it"
+	case len(s.Fell) == 0:
+		return "still fit: " + few(s.Carried)
+	case len(s.Carried) == 0:
+		return "all fell away: " + few(s.Fell)
+	}
+	return "still fit: " + few(s.Carried) + "; fell away: " + few(s.Fell)
+}
+
+// account explains a decision that was made: what was decided then, and the
+// steps, where the rules of then are still in force.
+func account(r *flow.Record, p *policy.Policy) Account {
+	a := Account{ID: r.ID, Passage: passage(r), Steps: []Step{}, Unchecked: []string{}, Notes: []string{
+		fmt.Sprintf("decided at %s for client %s", r.Time.Format("2006-01-02 15:04:05 MST"), r.Client),
+	}}
+	a.decided(r.Verdict)
+	c, err := caseOf(r)
+	switch {
+	case p.SHA256() != r.PolicySHA:
+		a.Notes = append(a.Notes, "the rules have changed since; ask again with the passage itself to see what they say now")
+	case err == nil:
+		if e := p.Explain(c); e.Verdict.Reason == r.Verdict.Reason {
+			a.explain(e)
+		}
+	}
+	return a
+}
+
+// passage is what was asked, in the words that explain takes.
+func passage(r *flow.Record) string {
+	dest := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
+	switch r.Surface {
+	case policy.DNS:
+		return "DNS " + r.Host + " " + r.Query
+	case policy.CONNECT, policy.Gateway:
+		return "CONNECT " + dest
+	}
+	scheme := "http://"
+	if r.Protocol == policy.TLS {
+		scheme = "https://"
+	}
+	return r.Method + " " + scheme + dest + r.Path
+}
+
+// caseOf is the passage of a Record as a question.
+func caseOf(r *flow.Record) (policy.Case, error) {
+	host, err := policy.ParseHost(r.Host)
+	if err != nil {
+		return policy.Case{}, err
+	}
+	c := policy.Case{At: r.Time, Client: r.Client, Dest: policy.Dest{Host: host, Port: r.Port}, Addr: r.IP}
+	for _, name := range r.CNAME {
+		if alias, err := policy.ParseHost(name); err == nil {
+			c.Aliases = append(c.Aliases, alias)
+		}
+	}
+	switch r.Surface {
+	case policy.DNS:
+		c.Kind, c.Dest.Port = policy.CaseDNS, 0
+	case policy.CONNECT, policy.Gateway:
+		c.Kind = policy.CaseConnect
+	default:
+		c.Kind, c.Method, c.Path, c.Secure = policy.CaseRequest, r.Method, policy.NewPath(r.Path), r.Protocol == policy.TLS
+		c.Upload, err = policy.ParseMediaType(r.Upload)
+		c.UploadStated = err == nil
+		c.Type, err = policy.ParseMediaType(r.Type)
+		c.TypeStated = err == nil || r.Verdict.Reason == policy.TypeNotListed
+	}
+	return c, nil
+}

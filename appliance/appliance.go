@@ -1,0 +1,155 @@
+package appliance
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"gatehouse/dnsallow"
+	"gatehouse/internal/flow"
+	"gatehouse/metrics"
+	"gatehouse/policy"
+	"gatehouse/proxy"
+)
+
+// keptDecisions is how many decisions are kept in memory for explain.
+const keptDecisions = 10_000
+
+// Build says what is running.
+type Build struct{ Version, Revision, Go string }
+
+// Options is what an Appliance is made from.
+type Options struct {
+	Files  Files
+	Config *Config
+	Build  Build
+	Log    *slog.Logger
+	Stdout io.Writer // where log.decisions = "stdout" goes
+	// Hangup asks for a reload (SIGHUP); nil: nobody does.
+	Hangup <-chan os.Signal
+	// Drain is how long open passages may go on when the appliance is told to
+	// stop; 0: 8 s, which is less than the 10 s that containers are given.
+	Drain time.Duration
+	Now   func() time.Time // nil: time.Now
+}
+
+// Appliance is the building with its rooms. New makes one, Listen opens its
+// doors, Run serves until it is told to stop.
+type Appliance struct {
+	Options
+	config *Config
+	build  Build
+	log    *slog.Logger
+	now    func() time.Time
+
+	live      *policy.Live
+	tags      *tagShelf
+	ring      *flow.Ring
+	decisions *flow.Log
+	file      io.Closer // of the decision log; nil: standard output
+	tally     *metrics.Tally
+	book      *rulebook
+	resolver  *dnsallow.Resolver
+	names     *dnsallow.Server
+	gate      *proxy.Server
+	doors     *listeners
+}
+
+// New makes an appliance. It starts nothing and opens nothing.
+func New(o Options) *Appliance {
+	a := &Appliance{Options: o, config: o.Config, build: o.Build, log: o.Log, now: o.Now, live: new(policy.Live)}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if a.Drain == 0 {
+		a.Drain = 8 * time.Second
+	}
+	a.tags = newTagShelf(a.config.Azure.Tags)
+	a.ring = flow.NewRing(keptDecisions)
+	a.decisions = a.newDecisionLog()
+	a.resolver = a.newResolver()
+	a.tally = metrics.New(metrics.Config{
+		Now: a.now, Version: a.build.Version, Revision: a.build.Revision, GoVersion: a.build.Go,
+		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
+	})
+	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
+	a.gate = a.newGate(book)
+	a.names = a.newNames(book)
+	a.book = a.newRulebook()
+	return a
+}
+
+func (a *Appliance) newDecisionLog() *flow.Log {
+	c := flow.LogConfig{Out: a.Stdout, Logger: a.log}
+	if a.config.Log.Format == "squid" {
+		c.Format = flow.Squid
+	}
+	if path := a.config.Log.Decisions; path != "stdout" {
+		f := flow.NewFile(flow.FileConfig{Path: path, Days: a.config.Log.Days, Bytes: int64(a.config.Log.MiB) << 20, Now: a.now})
+		c.Out, a.file = f, f
+	}
+	return flow.NewLog(c)
+}
+
+func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
+	l := a.config.Limits
+	return proxy.New(proxy.Config{
+		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
+		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration,
+	}, proxy.Deps{
+		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.log, Now: a.now,
+		Own: func(to netip.AddrPort) bool { return a.doors.own(to) },
+	})
+}
+
+func (a *Appliance) newRulebook() *rulebook {
+	return &rulebook{
+		files: a.Files, env: a.config.Env(), kept: lastGood(filepath.Join(a.config.State.Dir, "last-good")),
+		live: a.live, tags: a.tags, tally: a.tally, log: a.log, now: a.now, review: a.gate.Review,
+	}
+}
+
+func (a *Appliance) sinkFault(sink flow.Sink, fault any) {
+	a.log.Error("a fault in gatehouse: a sink of the book panicked; the passage went on",
+		"sink", fmt.Sprintf("%T", sink), "fault", fault, "stack", string(debug.Stack()))
+}
+
+// Listen opens every door. Passages are taken only once Run runs.
+func (a *Appliance) Listen() error {
+	doors, err := openListeners(a.config.Listen)
+	if err != nil {
+		return err
+	}
+	a.doors = doors
+	for _, u := range a.upstreams() {
+		if doors.own(u.Addr()) {
+			doors.close()
+			return fmt.Errorf("dns.upstreams: %s is this gatehouse's own DNS listener; name the servers that it should ask", u)
+		}
+	}
+	if doors.control, err = openSocket(a.config.State.Dir); err != nil {
+		a.log.Error("state.dir cannot hold the command socket: gatehouse reload and decision ids do not work, everything else does; make it writable, or change state.dir",
+			"state_dir", a.config.State.Dir, "err", err)
+	}
+	return nil
+}
+
+// Addresses are where the appliance listens, by the names of gatehouse.toml.
+func (a *Appliance) Addresses() map[string][]string {
+	at := map[string][]string{"admin": {a.doors.admin.Addr().String()}}
+	for _, ln := range a.doors.proxy {
+		at["proxy"] = append(at["proxy"], ln.Addr().String())
+	}
+	for _, ln := range a.doors.dnsTCP {
+		at["dns"] = append(at["dns"], ln.Addr().String())
+	}
+	for _, ln := range a.doors.metrics {
+		at["metrics"] = append(at["metrics"], ln.Addr().String())
+	}
+	return at
+}

@@ -1,0 +1,175 @@
+package appliance
+
+import (
+	"path/filepath"
+	"time"
+
+	"gatehouse/rules"
+)
+
+// Config is gatehouse.toml: how the appliance runs. DefaultConfig gives every
+// key its default; a file changes what it names.
+type Config struct {
+	Timezone   Zone            `toml:"timezone"`
+	Listen     ListenConfig    `toml:"listen"`
+	Clients    ClientsConfig   `toml:"clients"`
+	DNS        DNSConfig       `toml:"dns"`
+	Addresses  AddressesConfig `toml:"addresses"`
+	Upstreams  []UpstreamTable `toml:"upstream"`
+	TLS        TLSConfig       `toml:"tls"`
+	Inspection InspectConfig   `toml:"inspection"`
+	Azure      AzureConfig     `toml:"azure"`
+	Firewall   FirewallConfig  `toml:"firewall"`
+	Log        LogConfig       `toml:"log"`
+	Limits     LimitsConfig    `toml:"limits"`
+	State      StateConfig     `toml:"state"`
+}
+
+// ListenConfig says where the appliance listens.
+type ListenConfig struct {
+	Proxy       []Address `toml:"proxy"`        // explicit HTTP and CONNECT
+	DNS         []Address `toml:"dns"`          // UDP and TCP
+	Admin       Address   `toml:"admin"`        // state, reload, metrics, health
+	Metrics     []Address `toml:"metrics"`      // metrics and health, nothing else
+	PAC         []Address `toml:"pac"`          // not in this version
+	Gateway     []Address `toml:"gateway"`      // not in this version
+	GatewayFrom []Network `toml:"gateway_from"` // not in this version
+	AdminNames  []string  `toml:"admin_names"`  // further Host names of the admin listener
+	WebConfig   string    `toml:"web_config"`   // TLS and login of the admin listener
+}
+
+// ClientsConfig names permitted clients besides those of rules.toml.
+type ClientsConfig struct {
+	Allow []Network `toml:"allow"`
+}
+
+// DNSConfig is how names are resolved.
+type DNSConfig struct {
+	CacheMiB  int            `toml:"cache_mib"` // 0: no cache
+	Upstreams []DNSServer    `toml:"upstreams"` // none: the system's
+	Resolvers []Network      `toml:"resolvers"`
+	Hosts     []DNSHost      `toml:"host"`
+	Forwards  []ForwardTable `toml:"forward"`
+}
+
+// DNSHost is a name that the appliance answers itself.
+type DNSHost struct {
+	Name      HostName    `toml:"name"`
+	Addresses []IPAddress `toml:"addresses"`
+}
+
+// ForwardTable is a zone that other servers know.
+type ForwardTable struct {
+	Zone    HostName    `toml:"zone"`
+	Servers []DNSServer `toml:"servers"`
+}
+
+// AddressesConfig lifts refusals of special address ranges.
+type AddressesConfig struct {
+	TreatAsPublic []Network `toml:"treat_as_public"`
+}
+
+// UpstreamTable is a parent proxy; not in this version.
+type UpstreamTable struct {
+	Name string `toml:"name"`
+	URL  string `toml:"url"`
+}
+
+// TLSConfig holds trusted roots; not in this version.
+type TLSConfig struct {
+	CAFile string `toml:"ca_file"`
+}
+
+// InspectConfig says whether TLS is looked into; not in this version.
+type InspectConfig struct {
+	Enabled bool   `toml:"enabled"`
+	Dir     string `toml:"dir"`
+}
+
+// AzureConfig says where the service tags come from.
+type AzureConfig struct {
+	Tags  string `toml:"tags"`  // a file or a folder of them; empty: built in
+	Fetch string `toml:"fetch"` // "off"; "weekly" is not in this version
+}
+
+// FirewallConfig says who loads the firewall's rules; not in this version.
+type FirewallConfig struct {
+	Manage bool `toml:"manage"`
+}
+
+// LogConfig is what is written down, and for how long.
+type LogConfig struct {
+	Level     Level  `toml:"level"`
+	Decisions string `toml:"decisions"` // "stdout" or a path
+	Format    string `toml:"format"`    // "json" or "squid"
+	Days      int    `toml:"days"`      // 0: no bound
+	MiB       int    `toml:"mib"`       // 0: no bound
+}
+
+// LimitsConfig bounds what clients may use.
+type LimitsConfig struct {
+	Connections int      `toml:"connections"`
+	PerClient   int      `toml:"per_client"`
+	Dial        Duration `toml:"dial"`
+	TunnelIdle  Duration `toml:"tunnel_idle"`
+	HeaderBytes int      `toml:"header_bytes"`
+}
+
+// StateConfig says where the appliance keeps its own files.
+type StateConfig struct {
+	Dir string `toml:"dir"`
+}
+
+// DefaultConfig is what holds where gatehouse.toml says nothing.
+func DefaultConfig() Config {
+	var c Config
+	c.Listen.Proxy = []Address{address("127.0.0.1:3128")}
+	c.Listen.DNS = []Address{address("127.0.0.1:5300")}
+	c.Listen.Admin = address("127.0.0.1:9080")
+	c.DNS.CacheMiB = 16
+	c.Inspection.Dir = "ca"
+	c.Azure.Fetch = "off"
+	c.Log = LogConfig{Decisions: "stdout", Format: "json", Days: 90, MiB: 1024}
+	c.Limits = LimitsConfig{
+		Connections: 20000, PerClient: 4096, HeaderBytes: 65536,
+		Dial: Duration{8 * time.Second}, TunnelIdle: Duration{time.Hour},
+	}
+	c.State.Dir = "/var/lib/gatehouse"
+	return c
+}
+
+func address(s string) Address {
+	var a Address
+	if err := a.UnmarshalText([]byte(s)); err != nil {
+		panic(err) // a constant of DefaultConfig is wrong
+	}
+	return a
+}
+
+// ParseConfig reads gatehouse.toml. The problems are everything that is wrong
+// with it; one that is an error keeps the appliance from starting. Relative
+// paths in it are taken from the folder that name is in. The web configuration
+// it names is read, for an admin listener without login is such a problem.
+func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
+	c := DefaultConfig()
+	at, problems := rules.Decode(name, text, &c)
+	for _, path := range []*string{&c.Listen.WebConfig, &c.Azure.Tags, &c.State.Dir} {
+		*path = beside(name, *path)
+	}
+	if c.Log.Decisions != "stdout" {
+		c.Log.Decisions = beside(name, c.Log.Decisions)
+	}
+	check := configCheck{Config: &c, at: at}
+	if !rules.HasErrors(problems) { // else values are missing, and would be missed twice
+		check.run()
+	}
+	return &c, append(problems, check.problems...)
+}
+
+// beside makes a path of a file absolute or relative to the file's own folder.
+func beside(file, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}

@@ -1,0 +1,123 @@
+package appliance
+
+import (
+	"fmt"
+	"strings"
+
+	"gatehouse/rules"
+)
+
+// The codes of what is wrong with gatehouse.toml beyond its form; they stand
+// beside those of package rules.
+const (
+	codeUnreadable = "GH200" // a file that cannot be read
+	codeSetting    = "GH201" // a value that the key cannot have
+	codeVersion    = "GH202" // a key whose service this version does not have
+	codeDoor       = "GH203" // an admin listener that strangers could use
+	codeFault      = "GH299" // a fault of gatehouse itself
+)
+
+// configCheck finds what is wrong with a configuration whose form is right.
+type configCheck struct {
+	*Config
+	at       rules.Positions
+	problems []rules.Problem
+}
+
+func (c *configCheck) report(path, code, message, fix, why string) {
+	c.problems = append(c.problems, c.at.Problem(path, rules.Error, code, message, fix, why))
+}
+
+func (c *configCheck) run() {
+	c.notYet()
+	c.values()
+	c.door()
+}
+
+// notYet refuses what this version does not do: a setting that is silently
+// ignored would be believed.
+func (c *configCheck) notYet() {
+	for _, k := range []struct {
+		stated       bool
+		path, lacks  string
+		fix, instead string
+	}{
+		{len(c.Listen.Gateway) > 0, "listen.gateway", "take redirected connections", "gateway = []", "clients use listen.proxy instead"},
+		{len(c.Listen.GatewayFrom) > 0, "listen.gateway_from", "take redirected connections", "gateway_from = []", "clients use listen.proxy instead"},
+		{len(c.Listen.PAC) > 0, "listen.pac", "serve a PAC file", "pac = []", "serve one from another machine, or set the proxy by group policy"},
+		{len(c.Upstreams) > 0, "upstream", "go through a parent proxy", "remove the [[upstream]] tables", "gatehouse needs a direct way out"},
+		{c.Inspection.Enabled, "inspection.enabled", "look inside TLS", "enabled = false", "client, host, port, server name and address are enforced without it"},
+		{c.Firewall.Manage, "firewall.manage", "load firewall rules", "manage = false", "the machine's own firewall must close the ways round the gate"},
+		{c.TLS.CAFile != "", "tls.ca_file", "open TLS connections of its own", `ca_file = ""`, "the TLS of clients passes through unchanged"},
+		{len(c.DNS.Resolvers) > 0, "dns.resolvers", "use the answers that other DNS servers hand on", "resolvers = []", "they matter only for redirected connections"},
+		{c.Azure.Fetch == "weekly", "azure.fetch", "fetch service tags by itself", `fetch = "off"`, "download ServiceTags_Public_*.json and name its folder in azure.tags"},
+	} {
+		if k.stated {
+			c.report(k.path, codeVersion, "this version does not "+k.lacks, k.fix, k.instead)
+		}
+	}
+}
+
+func (c *configCheck) values() {
+	c.oneOf("azure.fetch", c.Azure.Fetch, "off", "weekly")
+	c.oneOf("log.format", c.Log.Format, "json", "squid")
+	if c.Log.Decisions == "" {
+		c.report("log.decisions", codeSetting, "decisions has no destination", `decisions = "stdout"`, "every decision is written down")
+	}
+	if c.State.Dir == "" {
+		c.report("state.dir", codeSetting, "dir is empty", `dir = "/var/lib/gatehouse"`, "the last good rules file and the command socket need a place")
+	}
+	for _, n := range []struct {
+		path  string
+		value int
+		least int
+	}{
+		{"dns.cache_mib", c.DNS.CacheMiB, 0}, {"log.days", c.Log.Days, 0}, {"log.mib", c.Log.MiB, 0},
+		{"limits.connections", c.Limits.Connections, 1}, {"limits.per_client", c.Limits.PerClient, 1},
+		{"limits.header_bytes", c.Limits.HeaderBytes, 1024},
+	} {
+		if n.value < n.least {
+			c.report(n.path, codeSetting, fmt.Sprintf("%d is too small", n.value), fmt.Sprintf("at least %d", n.least), "")
+		}
+	}
+	for i, h := range c.DNS.Hosts {
+		if h.Name.Host.IsZero() || len(h.Addresses) == 0 {
+			c.report(fmt.Sprintf("dns.host[%d]", i), codeSetting, "the table needs name and addresses", `name = "www.example.org"`+"\n"+`addresses = ["192.0.2.7"]`, "")
+		}
+	}
+	for i, f := range c.DNS.Forwards {
+		if f.Zone.Host.IsZero() || len(f.Servers) == 0 {
+			c.report(fmt.Sprintf("dns.forward[%d]", i), codeSetting, "the table needs zone and servers", `zone = "school.local"`+"\n"+`servers = ["10.0.0.10"]`, "")
+		}
+	}
+}
+
+func (c *configCheck) oneOf(path, value string, words ...string) {
+	for _, w := range words {
+		if value == w {
+			return
+		}
+	}
+	c.report(path, codeSetting, fmt.Sprintf("%q is none of the values this key has: %s", value, strings.Join(words, ", ")), fmt.Sprintf("%q", words[0]), "")
+}
+
+// door refuses an admin listener that others than this machine could reach
+// without login and TLS: who reaches it can see who goes where.
+func (c *configCheck) door() {
+	if c.Listen.Admin.Port() == 0 && !c.Listen.Admin.IsValid() {
+		c.report("listen.admin", codeSetting, "admin has no address", `admin = "127.0.0.1:9080"`, "")
+		return
+	}
+	web := webConfig(c.Listen.WebConfig)
+	if web == "" {
+		if !c.Listen.Admin.Loopback() {
+			c.report("listen.admin", codeDoor, "the admin listener can be reached from other machines, without login and TLS",
+				`admin = "127.0.0.1:9080", or name a web configuration with TLS and login in web_config`,
+				"whoever reaches it sees every decision and can reload the rules; metrics alone can be offered by listen.metrics")
+		}
+		return
+	}
+	if err := web.check(!c.Listen.Admin.Loopback()); err != nil {
+		c.report("listen.web_config", codeDoor, err.Error(), "see docs/operations.md, \"The admin listener\"", "it guards the admin listener")
+	}
+}

@@ -1,0 +1,129 @@
+package appliance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// socketName is the unix socket in state.dir to which the CLI talks. Whoever
+// can open it (its owner, and root) may reload the rules.
+const socketName = "gatehouse.sock"
+
+// controlHandler serves the unix socket.
+func (a *Appliance) controlHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		force, _ := strconv.ParseBool(r.FormValue("force"))
+		tell(w, a.book.Reload(!force))
+	})
+	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
+		found := a.ring.Find(strings.ToUpper(r.PathValue("id")))
+		if found == nil {
+			http.Error(w, fmt.Sprintf("decision %s is not among the last %d; look for it in the decision log", r.PathValue("id"), keptDecisions), http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(account(found, a.live.Policy()))
+	})
+	return mux
+}
+
+// openSocket makes the unix socket. One that a dead process left is replaced;
+// one that answers belongs to somebody.
+func openSocket(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, socketName)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("another gatehouse answers at %s; give each a state.dir of its own", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Control talks to a running appliance through the unix socket in its
+// state.dir.
+type Control struct {
+	path string
+	http http.Client
+}
+
+// ErrNotRunning says that no appliance answers.
+var ErrNotRunning = errors.New("no running gatehouse answers")
+
+// NewControl makes a Control for the appliance with that state folder. It opens
+// nothing yet.
+func NewControl(stateDir string) *Control {
+	c := &Control{path: filepath.Join(stateDir, socketName)}
+	c.http.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", c.path)
+		},
+	}
+	return c
+}
+
+// Reload asks the appliance to load its rules file, and gives its answer in
+// words. With force, a file that has lost most of its rules is taken too.
+func (c *Control) Reload(ctx context.Context, force bool) (taken bool, words string, err error) {
+	query := url.Values{"force": {strconv.FormatBool(force)}}
+	status, body, err := c.ask(ctx, http.MethodPost, "/reload?"+query.Encode())
+	return status == http.StatusOK, string(body), err
+}
+
+// Decision asks for the account of one of the last decisions.
+func (c *Control) Decision(ctx context.Context, id string) (Account, error) {
+	var a Account
+	status, body, err := c.ask(ctx, http.MethodGet, "/decisions/"+url.PathEscape(id))
+	switch {
+	case err != nil:
+		return a, err
+	case status != http.StatusOK:
+		return a, errors.New(strings.TrimSpace(string(body)))
+	}
+	return a, json.Unmarshal(body, &a)
+}
+
+func (c *Control) ask(ctx context.Context, method, path string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://gatehouse"+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return 0, nil, fmt.Errorf("%w at %s (%w); start it with gatehouse run, name its configuration by --config, and run this as the same user", ErrNotRunning, c.path, op.Err)
+		}
+		return 0, nil, fmt.Errorf("ask the running gatehouse: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	return resp.StatusCode, body, err
+}

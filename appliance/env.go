@@ -1,0 +1,58 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gatehouse/rules"
+)
+
+// Env is what a rules file depends on, as far as the configuration says it;
+// time, tags and what was in force last are for the caller to add.
+func (c *Config) Env() rules.Env {
+	return rules.Env{
+		Zone: c.Timezone.Zone(), ClientsAllow: prefixesOf(c.Clients.Allow),
+		TreatAsPublic: prefixesOf(c.Addresses.TreatAsPublic), Inspection: c.Inspection.Enabled,
+	}
+}
+
+// EnvNow is the whole of what a rules file depends on at this moment, for
+// commands that ask without a running appliance.
+func (c *Config) EnvNow() (rules.Env, error) {
+	env := c.Env()
+	shelf := newTagShelf(c.Azure.Tags)
+	f, err := shelf.read()
+	if err != nil {
+		return env, err
+	}
+	shelf.swap(f)
+	env.Now, env.Tags = time.Now(), shelf
+	return env, nil
+}
+
+// EnvBeside is what a rules file depends on: the configuration that is named or,
+// where none is, the gatehouse.toml in the file's own folder. Where there is
+// neither, defaults are taken, and the notes say which answers depend on that.
+func EnvBeside(rulesFile, config string) (env rules.Env, notes []string, err error) {
+	if config == "" {
+		config = filepath.Join(filepath.Dir(rulesFile), "gatehouse.toml")
+		if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) {
+			c := DefaultConfig()
+			env, err := c.EnvNow()
+			return env, []string{"no gatehouse.toml beside the file: dates, tags, inspection and further clients are judged as by default; name one by --config"}, err
+		}
+	}
+	c, problems, err := Files{Config: config}.ReadConfig()
+	switch {
+	case err != nil:
+		return env, nil, err
+	case rules.HasErrors(problems):
+		return env, nil, fmt.Errorf("%s has errors; check it first: gatehouse check %s", config, config)
+	}
+	env, err = c.EnvNow()
+	return env, nil, err
+}

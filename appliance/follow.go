@@ -1,0 +1,84 @@
+package appliance
+
+import (
+	"fmt"
+
+	"gatehouse/rules"
+)
+
+// rulesWatcher takes a changed rules file once it has settled.
+func (a *Appliance) rulesWatcher() *watcher {
+	path := a.Files.Rules
+	return &watcher{
+		path: path, log: a.log, judged: a.book.Judged,
+		look: func() sight { return lookAtFile(path) },
+		act:  func(s sight) { a.guarded("reload", func() { a.rulesChanged(s) }) },
+	}
+}
+
+func (a *Appliance) rulesChanged(s sight) {
+	if s.gone != "" {
+		a.book.Missing(rules.Problem{File: a.Files.RulesName(), Level: rules.Error, Code: codeUnreadable, Message: s.gone,
+			Fix: "put the file back", Why: "the rules in force stay as they are"})
+		return
+	}
+	a.logOutcome("file changed", a.book.Reload(true))
+}
+
+// logOutcome says what a reload changed; what went wrong has been said.
+func (a *Appliance) logOutcome(why string, o Outcome) {
+	for _, c := range o.Changes {
+		a.log.Info("reload: "+c, "asked_by", why)
+	}
+}
+
+// loadTags puts the service tags of the configuration in force at start. Where
+// they cannot be read the copy built in stays, for without any tag no rule with
+// a region would permit anything. It gives what is wrong in a sentence.
+func (a *Appliance) loadTags() (trouble string) {
+	f, err := a.tags.read()
+	if err != nil {
+		a.log.Error("the copy of the Azure service tags that is built in is in force; it is old", "err", err)
+		trouble = err.Error()
+	} else {
+		a.tags.swap(f)
+	}
+	a.sayTags()
+	return trouble
+}
+
+func (a *Appliance) sayTags() {
+	f := a.tags.file()
+	a.tally.TagsLoaded(f.ChangeNumber, f.Date)
+	a.log.Info("azure service tags in force", "file", f.Name, "change_number", f.ChangeNumber, "date", f.Date.Format("2006-01-02"))
+}
+
+// tagsWatcher takes changed service tags once they have settled.
+func (a *Appliance) tagsWatcher() *watcher {
+	path := a.config.Azure.Tags
+	return &watcher{
+		path: path, log: a.log, judged: a.tags.Judged,
+		look: func() sight { return lookAtPath(path) },
+		act:  func(sight) { a.guarded("service tags", a.tagsChanged) },
+	}
+}
+
+// tagsChanged puts changed tags in force together with a policy made from them,
+// or neither: a file that lacks a tag in use changes nothing.
+func (a *Appliance) tagsChanged() {
+	f, err := a.tags.read()
+	if err != nil {
+		a.log.Error("the changed Azure service tags cannot be read", "err", err)
+		a.book.Tags(err.Error())
+		return
+	}
+	previous := a.tags.swap(f)
+	if problems := a.book.Renew(); problems != nil {
+		a.tags.swap(previous)
+		a.log.Error("the changed Azure service tags do not fit the rules in force; the tags in force stay", "file", f.Name, "problems", brief(problems))
+		a.book.Tags(fmt.Sprintf("%s does not fit the rules in force; the tags in force stay", f.Name))
+		return
+	}
+	a.book.Tags("")
+	a.sayTags()
+}

@@ -1,0 +1,91 @@
+package appliance
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// lastGood is the folder that keeps the rules file that was last in force. The
+// file's name is its SHA-256, so that it is whole or not there: a crash between
+// two writes cannot leave the one without the other.
+type lastGood string
+
+const lastGoodExt = ".rules.toml"
+
+// digest is the hex SHA-256 of a rules file.
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// keep puts text in the place of what was kept before.
+func (l lastGood) keep(text []byte) error {
+	name := digest(text) + lastGoodExt
+	if err := os.MkdirAll(string(l), 0o700); err != nil {
+		return fmt.Errorf("keep the rules in force: %w", err)
+	}
+	if err := l.write(name, text); err != nil {
+		return fmt.Errorf("keep the rules in force: %w", err)
+	}
+	return l.forget(name)
+}
+
+func (l lastGood) write(name string, text []byte) error {
+	f, err := os.CreateTemp(string(l), "new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // where it was not renamed
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), filepath.Join(string(l), name))
+}
+
+// forget removes all that is kept but the file name.
+func (l lastGood) forget(name string) error {
+	entries, err := os.ReadDir(string(l))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if e.Name() != name {
+			errs = append(errs, os.Remove(filepath.Join(string(l), e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// load gives the newest kept file that is what its name says, and when it was
+// kept. The error is fs.ErrNotExist where there is none.
+func (l lastGood) load() (text []byte, kept time.Time, err error) {
+	entries, err := os.ReadDir(string(l))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	for _, e := range entries {
+		sum, ok := strings.CutSuffix(e.Name(), lastGoodExt)
+		info, err := e.Info()
+		if !ok || err != nil || !info.ModTime().After(kept) {
+			continue
+		}
+		found, err := os.ReadFile(filepath.Join(string(l), e.Name()))
+		if err == nil && digest(found) == sum {
+			text, kept = found, info.ModTime()
+		}
+	}
+	if text == nil {
+		return nil, time.Time{}, fmt.Errorf("no rules file is kept in %s: %w", string(l), fs.ErrNotExist)
+	}
+	return text, kept, nil
+}

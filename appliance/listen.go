@@ -1,0 +1,133 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// listeners are the open doors of an appliance.
+type listeners struct {
+	proxy   []net.Listener
+	dnsTCP  []net.Listener
+	dnsUDP  []*net.UDPConn
+	metrics []net.Listener
+	admin   net.Listener
+	control net.Listener // nil where state.dir cannot hold it
+}
+
+// openListeners opens all that c names; where one cannot be opened, none stays.
+func openListeners(c ListenConfig) (*listeners, error) {
+	l := new(listeners)
+	err := errors.Join(
+		each(c.Proxy, "listen.proxy", func(at string) error { return l.tcp(&l.proxy, at) }),
+		each(c.DNS, "listen.dns", l.dns),
+		each(c.Metrics, "listen.metrics", func(at string) error { return l.tcp(&l.metrics, at) }),
+		each([]Address{c.Admin}, "listen.admin", func(at string) (err error) {
+			l.admin, err = net.Listen("tcp", at)
+			return err
+		}),
+	)
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func each(list []Address, key string, open func(at string) error) error {
+	for _, a := range list {
+		if err := open(a.String()); err != nil {
+			return fmt.Errorf("%s: %w; is another program using it? free it, or change %s", key, err, key)
+		}
+	}
+	return nil
+}
+
+func (l *listeners) tcp(into *[]net.Listener, at string) error {
+	ln, err := net.Listen("tcp", at)
+	if err == nil {
+		*into = append(*into, ln)
+	}
+	return err
+}
+
+// dns opens one address for TCP and UDP. Where the system chooses the port, it
+// may choose one for TCP that is taken for UDP: then it is asked again.
+func (l *listeners) dns(at string) error {
+	for tries := 1; ; tries++ {
+		tcp, err := net.Listen("tcp", at)
+		if err != nil {
+			return err
+		}
+		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
+		if err == nil {
+			l.dnsTCP, l.dnsUDP = append(l.dnsTCP, tcp), append(l.dnsUDP, udp)
+			return nil
+		}
+		tcp.Close()
+		if tcp.Addr().String() == at || tries == 10 {
+			return err
+		}
+	}
+}
+
+func (l *listeners) close() {
+	for _, ln := range l.streams() {
+		ln.Close()
+	}
+	for _, pc := range l.dnsUDP {
+		pc.Close()
+	}
+}
+
+// streams are all that is open but UDP.
+func (l *listeners) streams() []net.Listener {
+	all := append(append(append([]net.Listener{}, l.proxy...), l.dnsTCP...), l.metrics...)
+	for _, ln := range []net.Listener{l.admin, l.control} {
+		if ln != nil {
+			all = append(all, ln)
+		}
+	}
+	return all
+}
+
+// own reports whether dialling to would lead to one of these listeners.
+func (l *listeners) own(to netip.AddrPort) bool {
+	addr := to.Addr().Unmap().WithZone("")
+	for _, ln := range l.streams() {
+		tcp, ok := ln.Addr().(*net.TCPAddr)
+		if !ok || tcp.Port != int(to.Port()) {
+			continue
+		}
+		at := tcp.AddrPort().Addr().Unmap()
+		switch {
+		case at == addr, addr.IsUnspecified(): // dialling 0.0.0.0 reaches this machine
+			return true
+		case at.IsUnspecified() && ofThisMachine(addr):
+			return true
+		}
+	}
+	return false
+}
+
+// ofThisMachine reports whether packets to addr stay on this machine. Where the
+// system does not tell, they do.
+func ofThisMachine(addr netip.Addr) bool {
+	if addr.IsLoopback() {
+		return true
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok {
+			if own, ok := netip.AddrFromSlice(n.IP); ok && own.Unmap() == addr {
+				return true
+			}
+		}
+	}
+	return false
+}

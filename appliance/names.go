@@ -1,0 +1,57 @@
+package appliance
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"gatehouse/dnsallow"
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+// resolvConf is where the system names its DNS servers.
+const resolvConf = "/etc/resolv.conf"
+
+// upstreams are the DNS servers that are asked: those of the configuration, or
+// the system's.
+func (a *Appliance) upstreams() []dnsallow.Upstream {
+	if len(a.config.DNS.Upstreams) > 0 {
+		return upstreamsOf(a.config.DNS.Upstreams)
+	}
+	list, err := dnsallow.SystemUpstreams(resolvConf)
+	if err != nil {
+		a.log.Error("no DNS server to ask: names cannot be resolved until dns.upstreams names one", "err", err)
+	}
+	return list
+}
+
+func (a *Appliance) newResolver() *dnsallow.Resolver {
+	c := a.config.DNS
+	rc := dnsallow.ResolverConfig{
+		Upstreams: a.upstreams(), CacheBytes: int64(c.CacheMiB) << 20, Hosts: map[policy.Host][]netip.Addr{},
+	}
+	for _, h := range c.Hosts {
+		for _, addr := range h.Addresses {
+			rc.Hosts[h.Name.Host] = append(rc.Hosts[h.Name.Host], addr.Addr)
+		}
+	}
+	for _, f := range c.Forwards {
+		rc.Zones = append(rc.Zones, dnsallow.Zone{Name: f.Zone.Host, Servers: upstreamsOf(f.Servers)})
+	}
+	return dnsallow.NewResolver(rc, dnsallow.ResolverDeps{
+		Now:     a.now,
+		Observe: func(upstream string, took time.Duration, _ error) { a.tally.UpstreamAnswered(upstream, took) },
+	})
+}
+
+func (a *Appliance) newNames(book *flow.Book) *dnsallow.Server {
+	return dnsallow.NewServer(dnsallow.ServerConfig{}, dnsallow.ServerDeps{
+		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.log, Now: a.now,
+	})
+}
+
+// serveNames answers DNS questions until ctx is done.
+func (a *Appliance) serveNames(ctx context.Context) error {
+	return a.names.Serve(ctx, a.doors.dnsUDP, a.doors.dnsTCP)
+}

@@ -1,0 +1,182 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
+)
+
+// Run puts the rules in force and serves until ctx is done, then drains: no new
+// passages, and open ones end by themselves within Options.Drain or are cut. It
+// closes everything that Listen opened. The error tells of a listener that
+// failed while serving.
+func (a *Appliance) Run(ctx context.Context) error {
+	defer a.doors.close()
+	stopLog := a.keepLog()
+	defer stopLog()
+	a.sayHow()
+	trouble := a.loadTags()
+	a.book.start()
+	a.book.Tags(trouble)
+
+	g, serving := errgroup.WithContext(ctx)
+	a.serve(g, serving)
+	a.watch(g, serving)
+	a.log.Info("ready", "addresses", a.Addresses())
+	a.notify(daemon.SdNotifyReady)
+	<-serving.Done()
+	a.notify(daemon.SdNotifyStopping)
+	a.log.Info("stopping: open passages may end within", "drain", a.Drain)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Drain)
+	defer cancel()
+	if err := a.gate.Shutdown(drain); err != nil {
+		a.log.Warn("some passages were cut", "err", err)
+	}
+	return g.Wait()
+}
+
+// keepLog writes the decision log until the function it returns is called,
+// which waits for the last line, but not for ever: a reader of standard output
+// that reads no more must not keep the process alive.
+func (a *Appliance) keepLog() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.decisions.Run(ctx)
+		if a.file != nil {
+			a.file.Close()
+		}
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+// serve lets every door be served until serving is done.
+func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
+	for _, ln := range a.doors.proxy {
+		g.Go(func() error { return a.gate.Serve(serving, ln) })
+	}
+	g.Go(func() error { return a.serveNames(serving) })
+	g.Go(func() error { return a.serveAdmin(serving) })
+	for _, ln := range a.doors.metrics {
+		g.Go(func() error { return a.serveHTTP(serving, ln, a.scrapeHandler(), "") })
+	}
+	if a.doors.control != nil {
+		g.Go(func() error { return a.serveHTTP(serving, a.doors.control, a.controlHandler(), "") })
+	}
+}
+
+func (a *Appliance) serveAdmin(ctx context.Context) error {
+	return a.serveHTTP(ctx, a.doors.admin, a.adminHandler(), a.config.Listen.WebConfig)
+}
+
+// serveHTTP serves one of the appliance's own HTTP doors.
+func (a *Appliance) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, webConfigFile string) error {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		defer close(ended)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.Shutdown(drain) != nil {
+			s.Close()
+		}
+	})()
+	err := web.Serve(ln, s, &web.FlagConfig{WebConfigFile: &webConfigFile}, slog.New(slog.DiscardHandler))
+	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
+		<-ended
+		return nil
+	}
+	return err
+}
+
+// watch looks after what changes: files, hang-ups, and the clock.
+func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
+	var all sync.WaitGroup
+	all.Go(func() { a.eachSecond(ctx) })
+	all.Go(func() { a.hangups(ctx) })
+	if a.Files.Rules != "" {
+		w := a.rulesWatcher()
+		all.Go(func() { w.run(ctx) })
+	}
+	if a.config.Azure.Tags != "" {
+		w := a.tagsWatcher()
+		all.Go(func() { w.run(ctx) })
+	}
+	g.Go(func() error { all.Wait(); return nil })
+}
+
+// eachSecond ends passages whose permission has run out: the day of a rule
+// passes without any file changing.
+func (a *Appliance) eachSecond(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.guarded("review", a.gate.Review)
+		}
+	}
+}
+
+// hangups reloads at each SIGHUP. Whoever sends one has asked: a file that has
+// shrunk is taken.
+func (a *Appliance) hangups(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.Hangup:
+			a.logOutcome("SIGHUP", a.book.Reload(false))
+		}
+	}
+}
+
+// guarded calls f, and says so should it panic: a fault in one task must not
+// end the gate.
+func (a *Appliance) guarded(task string, f func()) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.log.Error("a fault in gatehouse: a task panicked; the gate goes on", "task", task, "fault", fault, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// notify tells systemd, where it started us.
+func (a *Appliance) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		a.log.Warn("systemd could not be told", "state", state, "err", err)
+	}
+}
+
+// sayHow says at start what the appliance goes by.
+func (a *Appliance) sayHow() {
+	a.log.Info("gatehouse starts", "version", a.build.Version, "config", a.Files.ConfigName(), "rules", a.Files.RulesName(),
+		"timezone", a.config.Timezone.Zone().String(), "now", a.now().In(a.config.Timezone.Zone()).Format(time.RFC3339),
+		"state_dir", a.config.State.Dir, "decisions", a.config.Log.Decisions)
+	if list := a.config.Addresses.TreatAsPublic; len(list) > 0 {
+		a.log.Warn("addresses.treat_as_public: these special addresses are treated as public ones; that is for test beds and NAT64, not for a school's gate", "networks", list)
+	}
+}

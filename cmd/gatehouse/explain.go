@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/appliance"
+	"gatehouse/policy"
+	"gatehouse/rules"
+)
+
+type explainFlags struct {
+	client, method, mediaType, upload, rules, config string
+	json                                             bool
+}
+
+func newExplain() *cobra.Command {
+	var f explainFlags
+	c := &cobra.Command{
+		Use:   "explain TARGET",
+		Short: "say what the rules decide about a passage, and why",
+		Long: `explain asks the rules what they decide about one passage, and tells the steps,
+the rule that came nearest and what would have to change. TARGET is one of
+
+  URL                       an HTTP request, GET unless --method says otherwise
+  METHOD URL [<- upload type] [-> response type]
+  CONNECT host:port         a tunnel
+  DNS name [type] [= addr]  a name, and where it leads
+  GH-XXXXXXXX               a decision of the running gate, by its id
+
+What is not stated is not judged. Exit code: 0 allowed, 1 denied, 2 error.`,
+		Example: "  gatehouse explain https://dashboard.groupcall.com/\n" +
+			"  gatehouse explain --client 10.20.0.5 CONNECT emergeen.servicebus.windows.net:9352\n" +
+			"  gatehouse explain 'DNS emergeen.servicebus.windows.net = 13.74.107.71'",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return explain(cmd, f, strings.Join(args, " ")) },
+	}
+	configFlag(c, &f.config)
+	rulesFlag(c, &f.rules)
+	c.Flags().StringVar(&f.client, "client", "", "who asks, an IP address (default 127.0.0.1)")
+	c.Flags().StringVar(&f.method, "method", "", "the HTTP method")
+	c.Flags().StringVar(&f.mediaType, "type", "", "the media type that comes back")
+	c.Flags().StringVar(&f.upload, "upload", "", "the media type of the request's body")
+	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	return c
+}
+
+var decisionID = regexp.MustCompile(`(?i)^GH-[0-9A-HJKMNP-TV-Z]{8}$`)
+
+func explain(cmd *cobra.Command, f explainFlags, target string) error {
+	var a appliance.Account
+	var err error
+	if decisionID.MatchString(target) {
+		var control *appliance.Control
+		if control, err = connect(f.config, cmd.ErrOrStderr()); err == nil {
+			a, err = control.Decision(cmd.Context(), target)
+		}
+	} else {
+		a, err = judge(cmd, f, target)
+	}
+	if err != nil {
+		return err
+	}
+	if err := printAccount(cmd, f.json, a); err != nil {
+		return err
+	}
+	if !a.Allowed() {
+		return exit(exitNo)
+	}
+	return nil
+}
+
+func printAccount(cmd *cobra.Command, asJSON bool, a appliance.Account) error {
+	if !asJSON {
+		_, err := fmt.Fprint(cmd.OutOrStdout(), a)
+		return err
+	}
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetEscapeHTML(false)
+	return enc.Encode(a)
+}
+
+// judge asks the rules file, without any running gate.
+func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account, error) {
+	var none appliance.Account
+	c, err := rules.ParseTarget(target)
+	if err != nil {
+		return none, fmt.Errorf("%w; see: gatehouse explain --help", err)
+	}
+	notes, err := f.complete(&c)
+	if err != nil {
+		return none, err
+	}
+	files, err := appliance.Locate(f.config, f.rules)
+	if err != nil {
+		return none, err
+	}
+	loaded, err := loadRules(cmd, files)
+	if err != nil {
+		return none, err
+	}
+	a := appliance.NewAccount(target, loaded.Policy.Explain(c))
+	a.Notes = append(a.Notes, append(notes, "by the rules of "+files.RulesName())...)
+	return a, nil
+}
+
+// complete adds what the flags say to the case, and says what was assumed.
+func (f explainFlags) complete(c *policy.Case) (notes []string, err error) {
+	c.At = time.Now()
+	if f.client == "" {
+		notes = append(notes, "client 127.0.0.1 is assumed; name another by --client")
+		f.client = "127.0.0.1"
+	}
+	if c.Client, err = netip.ParseAddr(f.client); err != nil {
+		return nil, fmt.Errorf("--client: %q is no IP address; write one like 10.20.0.5", f.client)
+	}
+	if f.method+f.mediaType+f.upload != "" && c.Kind != policy.CaseRequest {
+		return nil, errors.New("--method, --type and --upload speak of a request; name a URL with them")
+	}
+	if f.method != "" {
+		c.Method = strings.ToUpper(f.method)
+	}
+	for _, m := range []struct {
+		flag, value string
+		stated      *bool
+		into        *policy.MediaType
+	}{
+		{"--type", f.mediaType, &c.TypeStated, &c.Type}, {"--upload", f.upload, &c.UploadStated, &c.Upload},
+	} {
+		if m.value == "" {
+			continue
+		}
+		if *m.into, err = policy.ParseMediaType(m.value); err != nil {
+			return nil, fmt.Errorf("%s: %q %w; write it like text/plain", m.flag, m.value, err)
+		}
+		*m.stated = true
+	}
+	if !c.Addr.IsValid() && !c.Dest.Host.IsIP() {
+		notes = append(notes, "where the name leads is not judged: explain asks no DNS server")
+	}
+	return notes, nil
+}
+
+// loadRules loads the rules file as the gate would.
+func loadRules(cmd *cobra.Command, files appliance.Files) (*rules.Loaded, error) {
+	config, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
+	if err != nil {
+		return nil, err
+	}
+	env, err := config.EnvNow()
+	if err != nil {
+		return nil, err
+	}
+	text, err := files.ReadRules()
+	if err != nil {
+		return nil, fmt.Errorf("explain: %w; name a rules file by --rules", err)
+	}
+	loaded, problems := rules.Load(files.RulesName(), text, env)
+	if loaded == nil {
+		rules.Render(cmd.ErrOrStderr(), problems)
+		return nil, fmt.Errorf("%s cannot be loaded; repair it, then ask again", files.RulesName())
+	}
+	return loaded, nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/appliance"
+	"gatehouse/rules"
+)
+
+// The exit codes of all commands.
+const (
+	exitOK     = 0
+	exitNo     = 1 // denied, not taken, has errors, does not answer
+	exitBroken = 2 // the question could not be asked
+)
+
+// exit ends a command with a code; what there was to say has been said.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// execute runs one command line and gives its exit code.
+func execute(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var code exit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(stderr, "gatehouse: %v\n", err)
+	return exitBroken
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gatehouse",
+		Short: "an allowlisting gateway for the servers and devices of a school",
+		Long: `gatehouse stands at a school's edge: an allowlisting HTTP and CONNECT proxy and a
+DNS filter, both driven by one rules.toml, with Prometheus counts of what was
+allowed and denied. "gatehouse run" starts it with built-in defaults on loopback.`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see: %s --help", err, c.CommandPath())
+	})
+	root.AddCommand(newRun(), newReload(), newCheck(), newExplain(), newPacks(), newHealthcheck(), newVersion())
+	return root
+}
+
+// configFlag is the flag that names gatehouse.toml.
+func configFlag(c *cobra.Command, into *string) {
+	c.Flags().StringVar(into, "config", "", "gatehouse.toml (default "+appliance.SystemConfig+" if it is there)")
+}
+
+// rulesFlag is the flag that names rules.toml.
+func rulesFlag(c *cobra.Command, into *string) {
+	c.Flags().StringVar(into, "rules", "", "rules.toml (default: the one beside gatehouse.toml)")
+}
+
+// readConfig reads the configuration that holds. Its problems are printed, and
+// where one is an error the command ends with the given code.
+func readConfig(f appliance.Files, stderr io.Writer, code int) (*appliance.Config, error) {
+	config, problems, err := f.ReadConfig()
+	if err != nil {
+		return nil, err
+	}
+	if len(problems) > 0 {
+		rules.Render(stderr, problems)
+	}
+	if rules.HasErrors(problems) {
+		fmt.Fprintf(stderr, "\ngatehouse: %s has errors; repair it, then try again\n", f.ConfigName())
+		return nil, exit(code)
+	}
+	return config, nil
+}
