@@ -59,7 +59,7 @@ func (d *document) bindTable(n *scan.Node, v reflect.Value, top []string) {
 			d.bind(f.Value, v.Field(i), top)
 			continue
 		}
-		d.unknown(f, known, top)
+		d.unknown(n, f, known, top)
 	}
 	if t, ok := v.Addr().Interface().(interface{ placed(*scan.Node) }); ok {
 		t.placed(n)
@@ -67,7 +67,7 @@ func (d *document) bindTable(n *scan.Node, v reflect.Value, top []string) {
 }
 
 // unknown reports a key or table that the language does not have.
-func (d *document) unknown(f scan.Field, known, top []string) {
+func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
 	at := span{f.Start, f.End}
 	code, what := codeUnknownKey, "key"
 	if f.Value.Headed {
@@ -78,6 +78,7 @@ func (d *document) unknown(f scan.Field, known, top []string) {
 	}
 	switch near, ok := closest(f.Name, known); {
 	case ok:
+		d.meant[meaning{n, near}] = true
 		d.report(code, at, d.replaced(span{f.Start, f.End}, near), "unknown %s %q; did you mean %q?", what, f.Name, near)
 	case slices.Contains(top, f.Name):
 		line, _ := d.place(f.Start)
@@ -149,7 +150,7 @@ func (d *document) wrongType(n *scan.Node, want string) {
 	} else if n.Kind == scan.Leaf && want == "text in quotes" {
 		fix = d.replaced(spanOf(n), fmt.Sprintf("%q", strings.TrimSpace(d.text[n.Start:n.End])))
 	}
-	d.report(codeType, spanOf(n), fix, "this is %s, but %s is expected", shape(n), want)
+	d.report(codeType, spanOf(n), fix, "this is %s; what belongs here is %s", shape(n), want)
 }
 
 // shape names what a node is.

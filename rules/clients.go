@@ -13,11 +13,14 @@ func (c *compiler) clients() {
 	c.groups = map[string][]netip.Prefix{}
 	for i := range c.file.Clients {
 		t := &c.file.Clients[i]
-		if !c.required(t.at(), "name", t.Name.stated()) || !c.required(t.at(), "from", t.From.stated()) {
+		if !c.required(t.table, "name", t.Name.stated()) || !c.required(t.table, "from", t.From.stated()) {
 			continue
 		}
 		c.checkName(t.Name)
-		if _, known := c.groups[t.Name.value]; known || t.Name.value == "any" {
+		if t.Name.value == "any" || looksNumeric(t.Name.value) {
+			c.doc.report(codeName, t.Name.at(), "", "%q means something else where clients are listed", t.Name.value)
+		}
+		if _, known := c.groups[t.Name.value]; known {
 			c.doc.report(codeDuplicate, t.Name.at(), "", "the name %q is taken", t.Name.value)
 			continue
 		}
@@ -115,12 +118,13 @@ func (c *compiler) unknownGroup(t text) {
 	c.doc.report(codeClient, t.at(), "[[client]]\nname = \""+t.value+"\"\nfrom = [\"10.20.0.5\"]", "no [[client]] is called %q", t.value)
 }
 
-// required reports a key that a table lacks.
-func (c *compiler) required(at span, key string, stated bool) bool {
-	if !stated && !c.broken(at) {
-		c.doc.report(codeMissing, at, key+" = …", "this table has no %s", key)
+// required reports a key that a table lacks, and says whether its value can be
+// used. Where a misspelt key was told of, the missing one is not told again.
+func (c *compiler) required(t table, key string, usable bool) bool {
+	if _, written := t.node.Field(key); !written && !c.doc.meant[meaning{t.node, key}] && !c.broken(t.at()) {
+		c.doc.report(codeMissing, t.at(), key+" = …", "this table has no %s", key)
 	}
-	return stated
+	return usable
 }
 
 // broken reports whether the table is the last one of a file that breaks off
@@ -160,7 +164,10 @@ func (c *compiler) checkName(t text) {
 		}
 		return '-'
 	}, t.value), "-")
+	pack, _, slashed := strings.Cut(t.value, "/")
 	switch {
+	case slashed && packTables()[pack] != nil:
+		c.doc.report(codeName, t.at(), "", "names that begin with %q belong to the rules of that pack", pack+"/")
 	case t.value == "":
 		c.doc.report(codeName, t.at(), "", "the name is empty")
 	case len(t.value) > 64:

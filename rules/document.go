@@ -18,6 +18,14 @@ type document struct {
 	root     *scan.Node
 	whole    bool // false: the text behind a syntax error is missing
 	problems []Problem
+	// meant are the keys that misspelt ones were probably meant to be.
+	meant map[meaning]bool
+}
+
+// meaning is a key of a table.
+type meaning struct {
+	table *scan.Node
+	key   string
 }
 
 // span is a run of bytes of the document.
@@ -26,7 +34,7 @@ type span struct{ start, end int }
 func spanOf(n *scan.Node) span { return span{n.Start, n.End} }
 
 func newDocument(name, text string) *document {
-	d := &document{name: name, text: text, lines: []int{0}}
+	d := &document{name: name, text: text, lines: []int{0}, meant: map[meaning]bool{}}
 	for i := range len(text) {
 		if text[i] == '\n' {
 			d.lines = append(d.lines, i+1)

@@ -2,9 +2,7 @@ package rules
 
 import (
 	"reflect"
-	"time"
 
-	"gatehouse/policy"
 	"gatehouse/rules/scan"
 )
 
@@ -162,25 +160,3 @@ func readFile(name string, raw []byte) *file {
 	f.doc.bind(f.doc.root, v, keysOf(v.Type()))
 	return f
 }
-
-// entry is a rule with the table it was made from, for the checks that compare
-// rules.
-type entry struct {
-	*policy.Rule
-	table *ruleTable // nil for a rule of a pack
-	span  span       // the table's place; of a pack's rule, the [[pack]]'s
-}
-
-// stated is where a clause of the entry stands: the clause itself in a rule of
-// the file, the [[pack]] table for a rule of a pack.
-func (e *entry) clause(get func(*ruleTable) *scan.Node) span {
-	if e.table != nil {
-		if n := get(e.table); n != nil {
-			return spanOf(n)
-		}
-	}
-	return e.span
-}
-
-// daysBefore is how long before a rule's day check begins to warn.
-const daysBefore = 14 * 24 * time.Hour

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -12,26 +11,28 @@ import (
 	"gatehouse/policy"
 )
 
-// hosts reads a hosts clause.
-func (c *compiler) hosts(l list, portsStated bool) []policy.ListedHost {
+// hosts reads a hosts clause, and gives the text of each host that stands.
+func (c *compiler) hosts(table *ruleTable, deny bool) ([]policy.ListedHost, []text) {
+	l := table.Hosts
 	c.notEmpty(l)
 	out := make([]policy.ListedHost, 0, len(l.items))
+	texts := make([]text, 0, len(l.items))
 	for _, t := range l.items {
-		h, ok := c.host(t)
+		h, ok := c.host(t, deny)
 		if !ok {
 			continue
 		}
-		if h.Port != 0 && portsStated {
+		if h.Port != 0 && table.Ports != nil {
 			c.doc.report(codeHostPorts, t.at(), c.doc.replaced(t.at(), fmt.Sprintf("%q", h.HostPattern)),
 				"%q is a URL and so says its port, but the rule has ports as well", t.value)
 		}
-		out = append(out, h)
+		out, texts = append(out, h), append(texts, t)
 	}
-	return out
+	return out, texts
 }
 
 // host reads one entry of a hosts clause.
-func (c *compiler) host(t text) (policy.ListedHost, bool) {
+func (c *compiler) host(t text, deny bool) (policy.ListedHost, bool) {
 	name, port := strings.TrimSpace(t.value), uint16(0)
 	if strings.Contains(name, "/") {
 		var ok bool
@@ -48,15 +49,16 @@ func (c *compiler) host(t text) (policy.ListedHost, bool) {
 		c.badHost(t, name, err)
 		return policy.ListedHost{}, false
 	}
-	if !c.hostStands(t, p) {
+	if !c.hostStands(t, p, deny) {
 		return policy.ListedHost{}, false
 	}
 	return policy.ListedHost{HostPattern: p, Port: port}, true
 }
 
-// hostStands refuses patterns and names that are well formed and dangerous.
-func (c *compiler) hostStands(t text, p policy.HostPattern) bool {
-	if name := p.String(); name == misspelt || strings.HasSuffix(name, "."+misspelt) {
+// hostStands refuses patterns and names that are well formed and dangerous. A
+// deny may name the misspelt Service Bus: that is what it is for.
+func (c *compiler) hostStands(t text, p policy.HostPattern, deny bool) bool {
+	if name := p.String(); !deny && (name == misspelt || strings.HasSuffix(name, "."+misspelt)) {
 		c.doc.report(codeMisspelt, t.at(), c.doc.replaced(t.at(), `"`+strings.Replace(name, misspelt, "servicebus.windows.net", 1)+`"`),
 			"%q is misspelt: the Service Bus is servicebus.windows.net", t.value)
 		return false
@@ -131,6 +133,13 @@ func splitPort(s string) (fix string, ok bool) {
 	return fmt.Sprintf("hosts = [%q]\nports = [%s]", s[:i], s[i+1:]), true
 }
 
+// checkable reports whether a pattern would be a name but for its stars: then
+// what is wrong with it is where they stand.
+func checkable(pattern string) bool {
+	_, err := policy.ParseHost(starless(pattern))
+	return err == nil
+}
+
 // badHost words a host that package policy refuses.
 func (c *compiler) badHost(t text, name string, err error) {
 	bare, starred := strings.CutPrefix(name, "*")
@@ -140,11 +149,8 @@ func (c *compiler) badHost(t text, name string, err error) {
 		return
 	}
 	code := codeHost
-	if strings.Trim(name, "*.") == "" {
+	if strings.Contains(name, "*") && checkable(name) {
 		code = codeHostWide
-	}
-	if inner := errors.Unwrap(err); inner != nil {
-		err = fmt.Errorf("host %q %w", t.value, inner)
 	}
 	c.doc.report(code, t.at(), "", "%v", err)
 }

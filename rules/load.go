@@ -79,6 +79,7 @@ type compiler struct {
 	spec    policy.Spec
 	packs   []string
 	tags    []string
+	tests   []question
 }
 
 func (c *compiler) compile() *Loaded {
@@ -90,9 +91,9 @@ func (c *compiler) compile() *Loaded {
 	c.clients()
 	c.rules()
 	c.publishes()
+	c.tests = c.readTests()
 	c.compare()
 	if HasErrors(c.doc.problems) {
-		c.readTests()
 		return nil
 	}
 	for _, e := range c.entries {

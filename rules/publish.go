@@ -27,19 +27,19 @@ func (c *compiler) publishes() {
 }
 
 func (c *compiler) publish(t *publishTable) {
-	if c.required(t.at(), "name", t.Name.stated()) {
+	if c.required(t.table, "name", t.Name.stated()) {
 		c.checkName(t.Name)
 	}
 	clients := c.speaksFor(t.Clients)
 	c.spec.Permitted = append(c.spec.Permitted, clients.Prefixes...)
-	if c.required(t.at(), "listen", t.Listen.stated()) && c.notEmpty(t.Listen) {
+	if c.required(t.table, "listen", t.Listen.stated()) && c.notEmpty(t.Listen) {
 		for _, l := range t.Listen.items {
 			if _, err := netip.ParseAddrPort(l.value); err != nil {
 				c.doc.report(codeAddress, l.at(), "", "%q is not an address with a port, like 10.20.0.1:8443", l.value)
 			}
 		}
 	}
-	if c.required(t.at(), "to", t.To.stated()) {
+	if c.required(t.table, "to", t.To.stated()) {
 		u, err := url.Parse(t.To.value)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
 			c.doc.report(codeValue, t.To.at(), c.doc.replaced(t.To.at(), `"http://10.20.0.5:8080"`), "%q is not the address of a server, like http://10.20.0.5:8080", t.To.value)

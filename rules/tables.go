@@ -23,6 +23,9 @@ func (c *compiler) rules() {
 		c.rule(&c.file.Denies[i], true)
 	}
 	slices.SortStableFunc(c.entries, func(a, b *entry) int { return a.span.start - b.span.start })
+	for i, e := range c.entries {
+		e.order = i
+	}
 	if c.doc.whole && len(c.file.Packs)+len(c.file.Allows)+len(c.file.Denies)+len(c.file.Publishes) == 0 {
 		c.doc.reportFile(codeNoRule, "[[pack]]\nname = \"emerge-server\"", "the file has no rule: no [[pack]], [[allow]] or [[deny]]")
 	}
@@ -33,20 +36,17 @@ func (c *compiler) rule(t *ruleTable, deny bool) {
 	if deny {
 		c.denyKeys(t)
 	}
-	r := c.policyRule(t, deny)
+	r, texts := c.policyRule(t, deny)
 	r.Line, _ = c.doc.place(t.node.Start)
-	if c.required(t.at(), "name", t.Name.stated()) {
+	if c.required(t.table, "name", t.Name.stated()) {
 		c.ruleName(t.Name)
 	}
-	c.entries = append(c.entries, &entry{Rule: r, table: t, span: t.at()})
+	c.entries = append(c.entries, &entry{Rule: r, table: t, span: t.at(), hosts: texts})
 }
 
 // ruleName checks the name of an allow or deny.
 func (c *compiler) ruleName(t text) {
 	c.checkName(t)
-	if pack, _, ok := strings.Cut(t.value, "/"); ok && packTables()[pack] != nil {
-		c.doc.report(codeName, t.at(), "", "names that begin with %q belong to the rules of that pack", pack+"/")
-	}
 	if first, taken := c.names[t.value]; taken {
 		line, _ := c.doc.place(first.start)
 		c.doc.report(codeDuplicate, t.at(), c.doc.replaced(t.at(), `"`+t.value+`-2"`), "the name %q is taken by the rule in line %d", t.value, line)
@@ -55,11 +55,12 @@ func (c *compiler) ruleName(t text) {
 	c.names[t.value] = t.at()
 }
 
-// policyRule reads the clauses that allows and denies share with packs.
-func (c *compiler) policyRule(t *ruleTable, deny bool) *policy.Rule {
+// policyRule reads the clauses of a rule, and gives the texts of its hosts.
+func (c *compiler) policyRule(t *ruleTable, deny bool) (*policy.Rule, []text) {
+	hosts, texts := c.hosts(t, deny)
 	r := &policy.Rule{
 		Name: t.Name.value, Deny: deny,
-		Clients: c.speaksFor(t.Clients), Hosts: c.hosts(t.Hosts, t.Ports != nil),
+		Clients: c.speaksFor(t.Clients), Hosts: hosts,
 		Ports: c.ports(t.Ports), Protocol: c.protocol(t.Protocol),
 		Methods: c.methods(t.Methods), Paths: c.paths(t.Paths), Types: c.types(t.Types),
 		Uploads: c.uploads(t.Uploads), Upgrades: c.upgrades(t.Upgrades),
@@ -73,16 +74,16 @@ func (c *compiler) policyRule(t *ruleTable, deny bool) *policy.Rule {
 		if !t.Clients.stated() && !t.Hosts.stated() && !t.Addresses.stated() {
 			c.doc.report(codeDenyNothing, t.at(), "hosts = [\"www.example.org\"]", "this deny names neither clients nor hosts nor addresses")
 		}
-		return r
+		return r, texts
 	}
-	c.required(t.at(), "hosts", t.Hosts.stated())
+	c.required(t.table, "hosts", t.Hosts.stated())
 	if t.Ports == nil {
 		r.Ports = []policy.PortRange{{First: 443, Last: 443}}
 	}
 	r.Inspect = map[string]policy.InspectMode{"never": policy.InspectNever, "always": policy.InspectAlways}[c.oneOf(t.Inspect, "when-needed", "never", "always")]
 	r.Via = map[string]policy.Via{"relay": policy.ViaRelay, "forward": policy.ViaForward}[c.oneOf(t.Via, "relay", "forward")]
 	r.Parent = c.parent(t.Parent)
-	return r
+	return r, texts
 }
 
 // parent reads the name of a parent proxy.
@@ -116,7 +117,7 @@ func (c *compiler) denyKeys(t *ruleTable) {
 
 // pack expands a [[pack]] table into the rules of the pack.
 func (c *compiler) pack(t *packTable, seen map[string]bool) {
-	if !c.required(t.at(), "name", t.Name.stated()) {
+	if !c.required(t.table, "name", t.Name.stated()) {
 		return
 	}
 	clients := c.speaksFor(t.Clients)
@@ -139,7 +140,7 @@ func (c *compiler) pack(t *packTable, seen map[string]bool) {
 		if without[rt.Name.value] {
 			continue
 		}
-		r := sub.policyRule(rt, false)
+		r, _ := sub.policyRule(rt, false)
 		r.Name, r.Pack, r.Line, r.Clients = t.Name.value+"/"+rt.Name.value, t.Name.value, line, clients
 		c.entries = append(c.entries, &entry{Rule: r, span: t.at()})
 	}

@@ -1,5 +1,11 @@
 package rules
 
+import (
+	"strings"
+
+	"gatehouse/policy"
+)
+
 // Unenforced is an inner clause that cannot be checked, and why.
 type Unenforced struct {
 	Rule   string `json:"rule"`
@@ -8,4 +14,103 @@ type Unenforced struct {
 	Why    string `json:"why"`
 }
 
-func (c *compiler) unenforced() []Unenforced { return nil }
+// unenforced lists the inner clauses of allows that stand on tls ports nobody
+// looks into. On the rule's plain http ports they are enforced all the same.
+func (c *compiler) unenforced() []Unenforced {
+	nevers := index(c.entries, func(e *entry) bool { return !e.Deny && e.Inspect == policy.InspectNever })
+	stated := index(c.entries, func(e *entry) bool { return !e.Deny && e.Protocol != policy.ProtocolUnknown })
+	var all []Unenforced
+	for _, e := range c.entries {
+		inner := e.Inner()
+		if e.Deny || len(inner) == 0 {
+			continue
+		}
+		why := c.whyBlind(e, nevers, stated)
+		if why == "" {
+			continue
+		}
+		for _, clause := range inner {
+			all = append(all, Unenforced{Rule: e.Name, Line: e.Line, Clause: clause, Why: why})
+		}
+	}
+	return all
+}
+
+// whyBlind says why the inside of an entry's TLS is not seen, empty where it is
+// or where the entry has no TLS.
+func (c *compiler) whyBlind(e *entry, nevers, stated *hostIndex) string {
+	for i := range e.Hosts {
+		p := place{e, i}
+		if !c.carriesTLS(p, stated) {
+			continue
+		}
+		switch never := neverBy(p, nevers); {
+		case policy.NeverInspected(sample(p.pattern())):
+			return p.pattern().String() + " is never inspected"
+		case never != nil:
+			return "inspect is \"never\" in rule " + never.String()
+		case !c.env.Inspection:
+			return "TLS is not inspected here ([inspection] enabled = false)"
+		}
+	}
+	return ""
+}
+
+// carriesTLS reports whether one of the place's ports carries TLS.
+func (c *compiler) carriesTLS(p place, stated *hostIndex) bool {
+	for _, r := range p.ports() {
+		for _, port := range telling(r) {
+			if c.carried(p, port, stated) == policy.TLS {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func neverBy(p place, nevers *hostIndex) *entry {
+	var found *entry
+	nevers.above(p.pattern(), func(q place) bool {
+		if portMet(p.ports(), q.ports()) != 0 && clientsMeet(p.Clients, q.Clients) {
+			found = q.entry
+		}
+		return found == nil
+	})
+	return found
+}
+
+// warnUnenforced warns of the clauses, once for each rule of the file and once
+// for each pack.
+func (c *compiler) warnUnenforced(all []Unenforced) {
+	for i := 0; i < len(all); {
+		u := all[i]
+		e := c.entryNamed(u.Rule)
+		what := map[string]bool{}
+		var rules, clauses []string
+		for ; i < len(all) && all[i].Line == u.Line; i++ {
+			if name := all[i].Rule; !what[name] {
+				what[name] = true
+				rules = append(rules, name)
+			}
+			if clause := all[i].Clause; !what["."+clause] {
+				what["."+clause] = true
+				clauses = append(clauses, clause)
+			}
+		}
+		at := e.span
+		if e.table != nil {
+			at = e.clause(clauseNode(u.Clause))
+		}
+		c.doc.report(codeUnenforced, at, "", "%s of %s will not be enforced inside https: %s",
+			strings.Join(clauses, ", "), strings.Join(rules, ", "), u.Why)
+	}
+}
+
+func (c *compiler) entryNamed(name string) *entry {
+	for _, e := range c.entries {
+		if e.Name == name {
+			return e
+		}
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package rules
+
+import (
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// wellKnown are names that the packs and Microsoft's documents use; whoever
+// lists a name one letter off means one of them.
+var wellKnown = []string{
+	"groupcall.co.uk", "groupcall.com", "servicebus.windows.net", "windows.net", "windowsupdate.com",
+	"microsoft.com", "microsoftonline.com", "google.com", "googleapis.com", "gstatic.com", "apple.com",
+	"mzstatic.com", "icloud.com", "digicert.com", "cloudapp.net", "trafficmanager.net", "azure.com",
+}
+
+// mostCompared bounds the names that are compared with each other; a longer
+// list was made by a program, whose typing needs no check.
+const mostCompared = 2000
+
+// named is one host name of the file and where it stands first.
+type named struct {
+	name string
+	at   span
+}
+
+// warnLookAlikes tells of hosts one letter from a well-known name or from
+// another host of the file.
+func (c *compiler) warnLookAlikes() {
+	own := c.ownNames()
+	known := append([]string(nil), wellKnown...)
+	for _, e := range c.entries {
+		if e.table == nil {
+			for _, h := range e.Hosts {
+				known = append(known, h.String())
+			}
+		}
+	}
+	for i, n := range own {
+		if like, ok := lookAlike(n.name, known); ok {
+			c.alike(n, like)
+			continue
+		}
+		for j := 0; j < i && len(own) <= mostCompared; j++ {
+			if alike(n.name, own[j].name) {
+				c.alike(n, own[j].name)
+				break
+			}
+		}
+	}
+}
+
+func (c *compiler) alike(n named, like string) {
+	c.doc.report(codeLookAlike, n.at, "", "%q is one letter from %q; is it spelt as it should be?", n.name, like)
+}
+
+// ownNames are the exact names and suffixes that the file's allows list, each
+// once.
+func (c *compiler) ownNames() []named {
+	seen := map[string]bool{}
+	var own []named
+	for _, e := range c.entries {
+		if e.table == nil || e.Deny {
+			continue
+		}
+		for i, h := range e.Hosts {
+			name := h.String()
+			if suffix := starSuffix(name); suffix != "" {
+				name = suffix
+			}
+			if host, ok := h.Exact(); ok && host.IsIP() || seen[name] {
+				continue
+			}
+			seen[name] = true
+			own = append(own, named{name, e.hostSpan(i)})
+		}
+	}
+	return own
+}
+
+// lookAlike finds a known name that the name, or one it is below of, resembles.
+func lookAlike(name string, known []string) (string, bool) {
+	for part := name; strings.Contains(part, "."); _, part, _ = strings.Cut(part, ".") {
+		for _, k := range known {
+			if part == k {
+				return "", false
+			}
+			if alike(part, k) {
+				return k, true
+			}
+		}
+	}
+	return "", false
+}
+
+// alike reports whether two names differ by one letter inserted, left out,
+// changed or swapped with its neighbour, in a label of at least four letters.
+// Digits tell names apart on purpose (cdn1, cdn2), and so does a hyphen.
+func alike(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	switch {
+	case i == len(b) || !letter(b[i]) || len(labelAt(b, i)) < 4:
+		return false
+	case len(a) < len(b):
+		return a[i:] == b[i+1:]
+	case !letter(a[i]):
+		return false
+	case a[i+1:] == b[i+1:]:
+		return true
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
+func letter(c byte) bool { return 'a' <= c && c <= 'z' }
+
+// labelAt is the label of a name around position i.
+func labelAt(name string, i int) string {
+	start := strings.LastIndexByte(name[:i], '.') + 1
+	label, _, _ := strings.Cut(name[start:], ".")
+	return label
+}
+
+// warnApex tells of "*.x" where x is a name somebody registered and no allow
+// lists x itself.
+func (c *compiler) warnApex() {
+	listed := map[string]bool{}
+	for _, e := range c.entries {
+		for _, h := range e.Hosts {
+			listed[h.String()] = listed[h.String()] || !e.Deny
+		}
+	}
+	for _, e := range c.entries {
+		if e.table == nil || e.Deny {
+			continue
+		}
+		for i, h := range e.Hosts {
+			suffix, ok := h.Suffix()
+			if !ok || listed[suffix] || sharedSuffixes[suffix] {
+				continue
+			}
+			if registered, err := publicsuffix.EffectiveTLDPlusOne(suffix); err == nil && registered == suffix {
+				c.doc.report(codeApex, e.hostSpan(i), c.doc.replaced(e.hostSpan(i), `"`+suffix+`", "`+h.String()+`"`),
+					"%q does not permit %q itself", h, suffix)
+			}
+		}
+	}
+}
+
+func dotted(s string) bool { return strings.Contains(s, ".") }

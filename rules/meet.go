@@ -1,0 +1,159 @@
+package rules
+
+import (
+	"strings"
+
+	"gatehouse/policy"
+)
+
+// place is one host of an entry.
+type place struct {
+	*entry
+	host int
+}
+
+func (p place) pattern() policy.HostPattern { return p.Hosts[p.host].HostPattern }
+
+func (p place) ports() []policy.PortRange { return p.portsOf(p.host) }
+
+// hostIndex finds, for a host or pattern, the entries whose hosts can name the
+// same host. It walks a name's suffixes, never the whole list.
+type hostIndex struct {
+	exact map[string][]place
+	under map[string][]place // patterns, by what stands behind their last star
+}
+
+// index takes the entries that keep says.
+func index(entries []*entry, keep func(*entry) bool) *hostIndex {
+	x := &hostIndex{exact: map[string][]place{}, under: map[string][]place{}}
+	for _, e := range entries {
+		if !keep(e) {
+			continue
+		}
+		for i, h := range e.Hosts {
+			name := h.String()
+			if suffix := starSuffix(name); suffix != "" {
+				x.under[suffix] = append(x.under[suffix], place{e, i})
+			} else {
+				x.exact[name] = append(x.exact[name], place{e, i})
+			}
+		}
+	}
+	return x
+}
+
+// above calls f with every indexed place that can name a host that h names and
+// whose fixed part is not longer than that of h, until f returns false. Of two
+// patterns that overlap, one is above the other, or each is above the other.
+func (x *hostIndex) above(h policy.HostPattern, f func(place) bool) bool {
+	name := h.String()
+	suffix := starSuffix(name)
+	if suffix == "" {
+		for _, p := range x.exact[name] {
+			if !f(p) {
+				return false
+			}
+		}
+		if host, _ := h.Exact(); host.IsIP() {
+			return true
+		}
+		_, suffix, _ = strings.Cut(name, ".")
+	}
+	for ; suffix != ""; _, suffix, _ = strings.Cut(suffix, ".") {
+		for _, p := range x.under[suffix] {
+			if overlap(name, p.pattern().String()) && !f(p) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// pairs calls f with every two places that can name one host and port to one
+// client; each pair of places once.
+func pairs(entries []*entry, keep func(*entry) bool, f func(a, b place, port uint16)) {
+	x := index(entries, keep)
+	for _, e := range entries {
+		if !keep(e) {
+			continue
+		}
+		for i := range e.Hosts {
+			a := place{e, i}
+			name := a.pattern().String()
+			x.above(a.pattern(), func(b place) bool {
+				if a.entry == b.entry {
+					return true
+				}
+				// Where each is above the other, take the pair once.
+				other := b.pattern().String()
+				if len(starSuffix(name)) == len(starSuffix(other)) && a.order > b.order {
+					return true
+				}
+				if port := portMet(a.ports(), b.ports()); port != 0 && clientsMeet(a.Clients, b.Clients) {
+					f(a, b, port)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// overlap reports whether some name fits both patterns. A leading "*." stands
+// for any number of labels, every other star for a part of one.
+func overlap(a, b string) bool {
+	la, lb := strings.Split(a, "."), strings.Split(b, ".")
+	openA, openB := strings.HasPrefix(a, "*.") && strings.Count(a, "*") == 1, strings.HasPrefix(b, "*.") && strings.Count(b, "*") == 1
+	switch {
+	case len(la) == len(lb):
+	case openA && len(la) < len(lb):
+		la = stretch(la, len(lb))
+	case openB && len(lb) < len(la):
+		lb = stretch(lb, len(la))
+	default:
+		return false
+	}
+	for i := range la {
+		if !starsMeet(la[i], lb[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// stretch puts more stars before a pattern of the form "*.suffix".
+func stretch(labels []string, n int) []string {
+	out := make([]string, 0, n)
+	for range n - len(labels) {
+		out = append(out, "*")
+	}
+	return append(out, labels...)
+}
+
+// starsMeet reports whether some text fits both patterns of stars and letters.
+func starsMeet(a, b string) bool {
+	if !strings.Contains(a, "*") && !strings.Contains(b, "*") {
+		return a == b
+	}
+	// reach[j]: the part of a read so far and b[:j] can name the same text.
+	reach := make([]bool, len(b)+1)
+	reach[0] = true
+	for j := 0; j < len(b) && b[j] == '*'; j++ {
+		reach[j+1] = true
+	}
+	for i := range len(a) {
+		next := make([]bool, len(b)+1)
+		next[0] = reach[0] && a[i] == '*'
+		for j := range len(b) {
+			switch {
+			case a[i] == '*':
+				next[j+1] = reach[j+1] || next[j]
+			case b[j] == '*':
+				next[j+1] = reach[j+1] || next[j]
+			default:
+				next[j+1] = reach[j] && a[i] == b[j]
+			}
+		}
+		reach = next
+	}
+	return reach[len(b)]
+}

@@ -1,0 +1,133 @@
+package rules
+
+import (
+	"strings"
+
+	"gatehouse/policy"
+	"gatehouse/rules/scan"
+)
+
+// warnDenies tells of allows that a deny beats altogether, and of denies that
+// no allow ever meets.
+func (c *compiler) warnDenies() {
+	denies := index(c.entries, func(e *entry) bool { return e.Deny })
+	allowed := map[string]bool{} // suffixes below which an allow names something
+	allows := index(c.entries, func(e *entry) bool { return !e.Deny })
+	for _, e := range c.entries {
+		if e.Deny {
+			continue
+		}
+		for i, h := range e.Hosts {
+			for s := starless(h.String()); s != ""; _, s, _ = strings.Cut(s, ".") {
+				allowed[s] = true
+			}
+			c.shadowed(place{e, i}, denies)
+		}
+	}
+	if c.spec.Mode == policy.Monitor {
+		return // every name is let through, so every deny meets something
+	}
+	for _, e := range c.entries {
+		if e.Deny && len(e.Hosts) > 0 {
+			c.idle(e, allows, allowed)
+		}
+	}
+}
+
+// shadowed reports a host of an allow that a deny refuses whole.
+func (c *compiler) shadowed(p place, denies *hostIndex) {
+	denies.above(p.pattern(), func(d place) bool {
+		whole := d.Protocol == policy.ProtocolUnknown && len(d.Inner()) == 0 && !addressed(d.Addresses) &&
+			clientsCover(d.Clients, p.Clients) && (len(d.ports()) == 0 || portsCover(d.ports(), p.ports())) &&
+			covers(d.pattern(), p.pattern())
+		if whole {
+			c.doc.report(codeShadowed, p.hostSpan(p.host), "", "%s is refused all the same, by the deny %s", p.pattern(), d.entry)
+		}
+		return !whole
+	})
+}
+
+// covers reports whether one pattern names everything another names.
+func covers(a, b policy.HostPattern) bool {
+	if h, ok := b.Exact(); ok {
+		return a.Match(h)
+	}
+	suffix, ok := a.Suffix()
+	return a.String() == b.String() || ok && (starSuffix(b.String()) == suffix || strings.HasSuffix(starSuffix(b.String()), "."+suffix))
+}
+
+// idle reports a deny whose hosts no allow names.
+func (c *compiler) idle(e *entry, allows *hostIndex, allowed map[string]bool) {
+	for i := range e.Hosts {
+		name := e.Hosts[i].String()
+		suffix := starSuffix(name)
+		if suffix != "" && allowed[suffix] {
+			return
+		}
+		met := !allows.above(e.Hosts[i].HostPattern, func(a place) bool { return !clientsMeet(e.Clients, a.Clients) })
+		if met {
+			return
+		}
+	}
+	c.doc.report(codeIdleDeny, e.clause(func(t *ruleTable) *scan.Node { return t.Hosts.node }), "", "no allow names these hosts, so the deny changes nothing")
+}
+
+// warnTypes tells of path patterns of types that name the same path and have no
+// type in common: such a path could never come back.
+func (c *compiler) warnTypes() {
+	binds := func(e *entry) bool { return !e.Deny && len(bindingTypes(e)) > 0 }
+	told := map[[2]int]bool{}
+	note := func(a, b *entry) {
+		if a.order > b.order {
+			a, b = b, a
+		}
+		if pair := [2]int{a.order, b.order}; !told[pair] {
+			told[pair] = true
+			c.disagree(a, b)
+		}
+	}
+	for _, e := range c.entries {
+		if binds(e) {
+			note(e, e)
+		}
+	}
+	pairs(c.entries, binds, func(a, b place, _ uint16) { note(a.entry, b.entry) })
+}
+
+func bindingTypes(e *entry) []policy.TypeEntry {
+	var out []policy.TypeEntry
+	for _, t := range e.Types {
+		if t.Glob.Binds() {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (c *compiler) disagree(a, b *entry) {
+	for _, x := range bindingTypes(a) {
+		for _, y := range bindingTypes(b) {
+			if x.Glob == y.Glob || x.Any || y.Any || !starsMeet(x.Glob.String(), y.Glob.String()) || shareType(x, y) {
+				continue
+			}
+			c.doc.report(codeDisagree, b.clause(func(t *ruleTable) *scan.Node { return t.Types.Node }), "",
+				"a path can fit %q of rule %s and %q of rule %s, and no type would satisfy both", x.Glob, a, y.Glob, b)
+			return
+		}
+	}
+}
+
+func shareType(x, y policy.TypeEntry) bool {
+	for _, t := range x.Types {
+		for _, u := range y.Types {
+			if t == u {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func addressed(a policy.Addresses) bool {
+	return a.Public || len(a.Prefixes) > 0 || len(a.Tags) > 0
+}
