@@ -219,6 +219,20 @@ func TestExpiredWhereARulePastItsDayGotFurther(t *testing.T) {
 	is(t, v, "allowed", policy.Matched, "pilot")
 }
 
+func TestAMomentNobodyFilledInOpensNothing(t *testing.T) {
+	p := compileSpec(t, policy.Spec{
+		Mode: policy.Monitor, MonitorUntil: now,
+		Rules: []policy.Rule{
+			with(allow("pilot", "pilot.example.org"), until(now)), allow("web", "www.example.org"),
+			with(deny("exams", "www.example.org"), until(now)),
+		},
+	})
+	v, _ := p.Connect(policy.Connect{Client: server, Dest: dest("pilot.example.org", 443)})
+	is(t, v, "denied", policy.Expired, "pilot")
+	v, _ = p.Connect(policy.Connect{Client: server, Dest: dest("www.example.org", 443)})
+	is(t, v, "denied", policy.DeniedByRule, "exams")
+}
+
 func TestAliases(t *testing.T) {
 	p := compile(t,
 		with(allow("narrow", "narrow.example.org"), through("*.cloudapp.net")),

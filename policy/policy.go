@@ -209,7 +209,8 @@ func sharedTables() func([]netip.Prefix) *bart.Lite {
 
 // Mode is the mode in force at a moment: monitor mode ends on its day.
 func (p *Policy) Mode(at time.Time) Mode {
-	if p == nil || p.mode == Enforce || !p.monitorUntil.IsZero() && !at.Before(p.monitorUntil) {
+	ends := p != nil && !p.monitorUntil.IsZero()
+	if p == nil || p.mode == Enforce || ends && (at.IsZero() || !at.Before(p.monitorUntil)) {
 		return Enforce
 	}
 	return Monitor

@@ -140,5 +140,14 @@ func (r *Rule) hasInner() bool {
 	return r.Methods != nil || r.Paths != nil || r.Types != nil || r.Uploads != nil || len(r.Upgrades) > 0
 }
 
-// expired reports whether the rule's last day has passed.
-func (r *Rule) expired(at time.Time) bool { return !r.Until.IsZero() && !at.Before(r.Until) }
+// expired reports whether the rule's last day has passed. At a moment that
+// nobody filled in, an allow with an end has ended and a deny has not.
+func (r *Rule) expired(at time.Time) bool {
+	switch {
+	case r.Until.IsZero():
+		return false
+	case at.IsZero():
+		return !r.Deny
+	}
+	return !at.Before(r.Until)
+}
