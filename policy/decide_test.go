@@ -195,6 +195,8 @@ func TestTheFirstBytesOfATunnel(t *testing.T) {
 		"TLS on an http port":                 {"bus.example.org", 80, policy.Opening{Protocol: policy.TLS, SNI: "bus.example.org"}, policy.NotHTTP},
 		"HTTP on an http port":                {"bus.example.org", 80, policy.Opening{Protocol: policy.PlainHTTP}, policy.Matched},
 		"anything on a tcp port":              {"bus.example.org", 9350, policy.Opening{Protocol: policy.TCP}, policy.Matched},
+		"a name that Unicode alone folds":     {"bus.example.org", 443, policy.Opening{Protocol: policy.TLS, SNI: "buſ.example.org"}, policy.SNIMismatch},
+		"a name that is a dot alone":          {"bus.example.org", 443, policy.Opening{Protocol: policy.TLS, SNI: "."}, policy.SNIMissing},
 		"no name towards a literal":           {"198.51.100.7", 443, policy.Opening{Protocol: policy.TLS}, policy.Matched},
 		"a name towards a literal is refused": {"198.51.100.7", 443, policy.Opening{Protocol: policy.TLS, SNI: "bus.example.org"}, policy.SNIMismatch},
 	} {

@@ -180,7 +180,7 @@ func (f *facts) openingReason(expected Protocol) Reason {
 // sniReason holds the server name to the CONNECT host: none where that is an IP
 // literal (RFC 6066, section 3, permits no literals), else the very same name.
 func (f *facts) sniReason() Reason {
-	sni, host := f.opening.SNI, f.dest.Host
+	sni, host := strings.TrimSuffix(f.opening.SNI, "."), f.dest.Host
 	switch {
 	case host.IsIP() && sni != "":
 		return SNIMismatch
@@ -188,7 +188,9 @@ func (f *facts) sniReason() Reason {
 		return Matched
 	case sni == "":
 		return SNIMissing
-	case !strings.EqualFold(strings.TrimSuffix(sni, "."), host.name):
+	// The length keeps letters out that only Unicode folds into ASCII (the
+	// Kelvin sign, the long s): each takes more than one octet.
+	case len(sni) != len(host.name) || !strings.EqualFold(sni, host.name):
 		return SNIMismatch
 	}
 	return Matched
