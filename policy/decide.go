@@ -115,7 +115,7 @@ func (p *Policy) judge(f *facts) Verdict {
 		return denied(BadRequest, nil)
 	}
 	s := p.survey(f)
-	if f.knows(knowRequest) && s.speaksOfPaths != nil && f.path.odd != "" {
+	if f.knows(knowRequest) && s.speaksOfPaths != nil && f.path.Odd() != "" {
 		return Verdict{Reason: BadRequest, Rule: s.speaksOfPaths, Protocol: s.expected}
 	}
 	v := p.allowing(f, &s)

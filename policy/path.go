@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Path is a request's path as the rules see it: without query, percent-decoded
@@ -25,14 +27,19 @@ func NewPath(target string) Path {
 	if odd == "" {
 		odd = oddSegments(decoded)
 	}
-	return Path{norm: lowerASCII(collapseSlashes(decoded)), odd: odd}
+	return Path{norm: lowerPath(collapseSlashes(decoded)), odd: odd}
 }
 
 // String is the path as the rules see it.
 func (p Path) String() string { return p.norm }
 
 // Odd says why rules about paths cannot judge this path, empty where they can.
-func (p Path) Odd() string { return p.odd }
+func (p Path) Odd() string {
+	if p.norm == "" {
+		return "is not stated"
+	}
+	return p.odd
+}
 
 // decodePath decodes percent-encoding once. Octets whose decoding would change
 // how the path is cut (slash, backslash, NUL, percent) make it odd.
@@ -102,8 +109,28 @@ func collapseSlashes(s string) string {
 	return s
 }
 
-// lowerASCII lowers A to Z and nothing else: no Unicode folding may make two
-// different paths equal.
+// lowerPath lowers every letter, for Windows file names know no case. A letter
+// outside ASCII never becomes one inside (the Kelvin sign is no k), and octets
+// that are no UTF-8 stay as they are.
+func lowerPath(s string) string {
+	lower := lowerASCII(s)
+	if strings.IndexFunc(lower, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return lower
+	}
+	b := make([]byte, 0, len(lower))
+	for len(lower) > 0 {
+		r, size := utf8.DecodeRuneInString(lower)
+		if low := unicode.ToLower(r); low >= utf8.RuneSelf && (r != utf8.RuneError || size > 1) {
+			b = utf8.AppendRune(b, low)
+		} else {
+			b = append(b, lower[:size]...)
+		}
+		lower = lower[size:]
+	}
+	return string(b)
+}
+
+// lowerASCII lowers A to Z and nothing else.
 func lowerASCII(s string) string {
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'Z' {
@@ -134,7 +161,7 @@ func ParseGlob(s string) (Glob, error) {
 	case strings.Contains(s, "?"):
 		return Glob{}, errors.New("has a \"?\"; rules see the path without its query")
 	}
-	return Glob{text: collapseSlashes(lowerASCII(s))}, nil
+	return Glob{text: collapseSlashes(lowerPath(s))}, nil
 }
 
 // String is the glob in its normal form.

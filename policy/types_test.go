@@ -108,6 +108,29 @@ func TestAnOddPathIsRefusedOnlyWhereARuleSpeaksOfPaths(t *testing.T) {
 	is(t, ask(p, request("GET", "paths.example.org", 80, "//A//b?../x;y")), "allowed", policy.Matched, "paths")
 }
 
+func TestAPathNobodyFilledInIsOdd(t *testing.T) {
+	p := compile(t, with(allow("web", "www.example.org"), on(80)), with(deny("admin", "www.example.org"), paths("/admin/*")))
+	r := request("GET", "www.example.org", 80, "/")
+	r.Path = policy.Path{}
+	is(t, ask(p, r), "denied", policy.BadRequest, "admin")
+	require.Empty(t, policy.NewPath("").Odd())
+}
+
+func TestPathsAreComparedWithoutCase(t *testing.T) {
+	g := glob("/Prüfung/*")
+	for target, want := range map[string]bool{
+		"/prüfung/x": true, "/PRÜFUNG/x": true, "/pr%C3%9Cfung/x": true, "/pr%c3%bcfung/x": true,
+		"/prufung/x": false, "/pr%DCfung/x": false, "/pr%FCfung/x": false,
+	} {
+		require.Equal(t, want, g.Match(policy.NewPath(target)), target)
+	}
+	// No letter outside ASCII becomes one inside, and no broken octet another.
+	for glb, target := range map[string]string{"/k": "/%E2%84%AA", "/i": "/%C4%B0", "/s": "/%C5%BF", "/\xff": "/%FE", "/�": "/%FE"} {
+		require.False(t, glob(glb).Match(policy.NewPath(target)), target)
+	}
+	require.True(t, glob("/\xff").Match(policy.NewPath("/%FF")))
+}
+
 func TestUpgrades(t *testing.T) {
 	p := compile(t,
 		with(allow("plain", "plain.example.org"), on(80)),
