@@ -89,7 +89,9 @@ func TestGlobs(t *testing.T) {
 			require.Equal(t, want, g.Match(policy.NewPath(path)), "%s on %s", pattern, path)
 		}
 	}
-	for _, bad := range []string{"", "a/b", "exe", "/a?b"} {
+	for _, bad := range []string{"", "a/b", "exe", "/a?b",
+		// No path that is judged could match these.
+		"/a%20b/*", "*.exe;*", `/a\b`, "/a::*", "/a/../*", "/a/./b", "/a./*", "*.", "/a /b"} {
 		_, err := policy.ParseGlob(bad)
 		require.Error(t, err, bad)
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -160,6 +161,11 @@ func ParseGlob(s string) (Glob, error) {
 		return Glob{}, errors.New("begins with neither \"/\" nor \"*\", so no path can match it")
 	case strings.Contains(s, "?"):
 		return Glob{}, errors.New("has a \"?\"; rules see the path without its query")
+	case strings.Contains(s, "%"):
+		return Glob{}, errors.New("has a percent sign; rules see the path decoded, so write the character it stands for")
+	}
+	if odd := oddSegments(strings.ReplaceAll(s, "*", "x")); odd != "" {
+		return Glob{}, fmt.Errorf("%s, and a path like that is refused where a rule speaks of paths", odd)
 	}
 	return Glob{text: collapseSlashes(lowerPath(s))}, nil
 }
