@@ -60,7 +60,10 @@ func (p *Policy) Answer(q Answer) (Verdict, Permit) {
 
 // facts adds to what the permit remembers.
 func (q Answer) facts(f facts) facts {
-	f.at, f.aliases = q.At, q.Aliases
+	f.at = q.At
+	if q.Aliases != nil {
+		f.aliases = q.Aliases
+	}
 	if q.Addr.IsValid() {
 		f.addr, f.known = q.Addr, f.known|knowAddr
 	}

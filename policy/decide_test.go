@@ -269,6 +269,16 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+func TestAPermitRemembersItsAliases(t *testing.T) {
+	p := compile(t, allow("web", "www.example.org"))
+	_, permit := p.Query(policy.Query{At: now, Client: server, Name: host("www.example.org")})
+	_, permit = p.Answer(policy.Answer{At: now, Permit: permit, Aliases: []policy.Host{host("files.example.net")}})
+	_, permit = p.Answer(policy.Answer{At: now, Permit: permit, Addr: public})
+	require.Equal(t, []policy.Host{host("files.example.net")}, permit.Aliases())
+	after := compile(t, allow("web", "www.example.org"), deny("never", "files.example.net"))
+	is(t, after.Review(permit, now), "denied", policy.DeniedByRule, "never")
+}
+
 func TestPermitsAreGoodForTheirOwnPolicyOnly(t *testing.T) {
 	p, q := compile(t, allow("web", "www.example.org")), compile(t, allow("web", "www.example.org"))
 	_, permit := p.Connect(policy.Connect{At: now, Client: server, Dest: dest("www.example.org", 443)})

@@ -112,7 +112,8 @@ type Query struct {
 
 // Answer asks whether a passage may lead to one address. Aliases are the
 // CNAME targets that led there, in order; the slice is kept by the returned
-// Permit and must not be changed afterwards.
+// Permit and must not be changed afterwards. Nil stands for those that the
+// Permit remembers.
 type Answer struct {
 	At      time.Time
 	Permit  Permit
