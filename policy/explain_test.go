@@ -169,6 +169,8 @@ func TestRulesKnowTheirInnerClauses(t *testing.T) {
 	r := with(allow("r", "a.example.org"), methods("GET"), paths("/"), types("*"), uploads("a/b"), upgrades("websocket"),
 		until(now.Add(time.Hour)))
 	require.Equal(t, "methods paths types uploads upgrades", strings.Join(r.Inner(), " "))
+	none := with(allow("r", "a.example.org"), upgrades())
+	require.Equal(t, []string{"upgrades"}, none.Inner())
 	bare := allow("r", "a.example.org")
 	require.Empty(t, bare.Inner())
 }

@@ -126,7 +126,7 @@ func (r *Rule) Inner() []string {
 		name   string
 	}{
 		{r.Methods != nil, "methods"}, {r.Paths != nil, "paths"}, {r.Types != nil, "types"},
-		{r.Uploads != nil, "uploads"}, {len(r.Upgrades) > 0, "upgrades"},
+		{r.Uploads != nil, "uploads"}, {r.Upgrades != nil, "upgrades"},
 	} {
 		if c.stated {
 			names = append(names, c.name)
@@ -137,7 +137,7 @@ func (r *Rule) Inner() []string {
 
 // hasInner is Inner without the allocation.
 func (r *Rule) hasInner() bool {
-	return r.Methods != nil || r.Paths != nil || r.Types != nil || r.Uploads != nil || len(r.Upgrades) > 0
+	return r.Methods != nil || r.Paths != nil || r.Types != nil || r.Uploads != nil || r.Upgrades != nil
 }
 
 // expired reports whether the rule's last day has passed. At a moment that

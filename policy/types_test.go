@@ -160,11 +160,12 @@ func TestInspection(t *testing.T) {
 		with(allow("never", "never.example.org"), methods("GET"), inspect(policy.InspectNever)),
 		with(allow("bus", "x.servicebus.windows.net"), methods("GET"), inspect(policy.InspectAlways)),
 		with(allow("mixed", "mixed.example.org"), methods("GET"), inspect(policy.InspectAlways)),
+		with(allow("no-upgrade", "no-upgrade.example.org"), upgrades()),
 		with(allow("mixed-never", "mixed.example.org"), inspect(policy.InspectNever)),
 	}
 	off, on := compile(t, rules...), compileSpec(t, policy.Spec{Inspection: true, Rules: rules})
 	for name, effect := range map[string]policy.Effect{
-		"inner": policy.Inspect, "outer": policy.Allow, "always": policy.Inspect,
+		"inner": policy.Inspect, "no-upgrade": policy.Inspect, "outer": policy.Allow, "always": policy.Inspect,
 		"never": policy.Allow, "mixed": policy.Allow,
 	} {
 		require.Equal(t, effect, connect(on, server, name+".example.org", 443).Effect, name)
