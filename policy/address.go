@@ -75,8 +75,7 @@ type standing uint8
 const (
 	standingNever   standing = iota // no rule may lead there
 	standingSpecial                 // only a rule that names its range
-	standingPublic                  // global unicast
-	standingTreated                 // made public by treat_as_public; part of no tag
+	standingPublic                  // global unicast, or made so by treat_as_public
 )
 
 // stand judges an address by the registries and by treat_as_public alone. An
@@ -98,12 +97,12 @@ func (p *Policy) stand(a netip.Addr) standing {
 			if inner := p.stand(e.inner(a.As16())); inner == standingNever || inner == standingSpecial {
 				return standingNever
 			}
-			return standingTreated
+			return standingPublic
 		}
 	}
 	switch {
 	case treated:
-		return standingTreated
+		return standingPublic
 	case neverRanges.Contains(a):
 		return standingNever
 	case specialRanges.Contains(a), a.Is6() && !globalUnicast6.Contains(a):
@@ -155,7 +154,7 @@ func (s *addressSet) permits(a netip.Addr, st standing, host Host) bool {
 	if s.prefixes != nil && s.prefixes.Contains(a) {
 		return true
 	}
-	return s.tags != nil && st != standingTreated && s.tags.Contains(a)
+	return s.tags != nil && s.tags.Contains(a)
 }
 
 // names reports whether a deny's clause names the address. A deny needs no

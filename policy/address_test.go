@@ -46,12 +46,12 @@ func TestWhereANameMayLead(t *testing.T) {
 		"Teredo":                                     {any4, nil, "2001:0:1432:4801::1", false},
 		"IPv4-compatible":                            {any4, nil, "::1432:4801", false},
 		"treated as public":                          {dflt, []string{"127.0.0.0/8"}, "127.0.0.1", true},
-		"treated as public is no part of a tag":      {tag, []string{"127.0.0.0/8"}, "127.0.0.1", false},
+		"treated as public, which the tag lists":     {tag, []string{"127.0.0.0/8"}, "127.0.0.1", true},
 		"treated as public, named by a CIDR":         {any4, []string{"127.0.0.0/8"}, "127.0.0.1", true},
 		"NAT64 where treated, the inside public":     {dflt, []string{"64:ff9b::/96"}, "64:ff9b::1432:4801", true},
 		"NAT64 where treated, the inside private":    {dflt, []string{"64:ff9b::/96"}, "64:ff9b::0a00:0001", false},
 		"NAT64 where treated, the inside loopback":   {any4, []string{"64:ff9b::/96"}, "64:ff9b::7f00:0001", false},
-		"NAT64 where treated is no part of a tag":    {tag, []string{"64:ff9b::/96"}, "64:ff9b::1432:4801", false},
+		"treated as public is no part of a tag":      {tag, []string{"13.69.64.65"}, "13.69.64.65", false},
 		"everything by CIDR leaves private to a LAN": {any4, nil, "10.0.0.1", true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ type Spec struct {
 	// allows name and loopback.
 	Permitted []netip.Prefix
 	// TreatAsPublic lifts the special-range refusal for these addresses and
-	// makes them "public" (never part of a tag).
+	// makes them "public"; it makes none part of a tag that does not list it.
 	TreatAsPublic []netip.Prefix
 	// Inspection says that the appliance can look inside TLS.
 	Inspection bool

@@ -73,8 +73,7 @@ type Addresses struct {
 	// prefixes of service tags alike.
 	Prefixes []netip.Prefix
 	// Tags are the named prefix sets that the clause names, each with its
-	// prefixes; an address that treat_as_public makes public is never part of
-	// one.
+	// prefixes.
 	Tags []Tag
 }
 
