@@ -86,21 +86,10 @@ func (p *Policy) stand(a netip.Addr) standing {
 		return standingNever
 	}
 	treated := p.treatAsPublic.Contains(a)
-	if a.Is6() {
-		for _, e := range embeddingRanges {
-			if !e.prefix.Contains(a) || isLow(a) {
-				continue
-			}
-			if !treated {
-				return standingNever
-			}
-			if inner := p.stand(e.inner(a.As16())); inner == standingNever || inner == standingSpecial {
-				return standingNever
-			}
-			return standingPublic
-		}
-	}
+	inner, carries := embedded(a)
 	switch {
+	case carries && (!treated || p.stand(inner) < standingPublic):
+		return standingNever
 	case treated:
 		return standingPublic
 	case neverRanges.Contains(a):
@@ -109,6 +98,19 @@ func (p *Policy) stand(a netip.Addr) standing {
 		return standingSpecial
 	}
 	return standingPublic
+}
+
+// embedded is the IPv4 address that a carries inside, if it carries one.
+func embedded(a netip.Addr) (inner netip.Addr, carries bool) {
+	if !a.Is6() || isLow(a) {
+		return netip.Addr{}, false
+	}
+	for _, e := range embeddingRanges {
+		if e.prefix.Contains(a) {
+			return e.inner(a.As16()), true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // isLow keeps :: and ::1 out of the IPv4-compatible range: they are addresses
@@ -157,10 +159,17 @@ func (s *addressSet) permits(a netip.Addr, st standing, host Host) bool {
 	return s.tags != nil && s.tags.Contains(a)
 }
 
-// names reports whether a deny's clause names the address. A deny needs no
+// names reports whether a deny's clause names the address, or the IPv4 one it
+// carries: through a NAT64 a passage leads to the latter. A deny needs no
 // standing: it may name what is never permitted anyway.
 func (s *addressSet) names(a netip.Addr, st standing) bool {
-	return s.public && st >= standingPublic ||
-		s.prefixes != nil && s.prefixes.Contains(a) ||
-		s.tags != nil && s.tags.Contains(a)
+	if s.public && st >= standingPublic || s.lists(a) {
+		return true
+	}
+	inner, carries := embedded(a)
+	return carries && s.lists(inner)
+}
+
+func (s *addressSet) lists(a netip.Addr) bool {
+	return s.prefixes != nil && s.prefixes.Contains(a) || s.tags != nil && s.tags.Contains(a)
 }

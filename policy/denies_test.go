@@ -48,6 +48,17 @@ func TestADenyWithAddressesDropsThoseAddresses(t *testing.T) {
 	is(t, v, "allowed", policy.Matched, "web")
 }
 
+func TestADenyReachesTheIPv4AddressInside(t *testing.T) {
+	p := compileSpec(t, policy.Spec{TreatAsPublic: networks("64:ff9b::/96"), Rules: []policy.Rule{
+		allow("web", "www.example.org"), with(deny("range"), leading("20.50.72.0/24")),
+	}})
+	_, permit := p.Query(policy.Query{At: now, Client: server, Name: host("www.example.org")})
+	v, _ := p.Answer(policy.Answer{At: now, Permit: permit, Addr: netip.MustParseAddr("64:ff9b::20.50.72.1")})
+	is(t, v, "denied", policy.DeniedByRule, "range")
+	v, _ = p.Answer(policy.Answer{At: now, Permit: permit, Addr: netip.MustParseAddr("64:ff9b::20.50.73.1")})
+	is(t, v, "allowed", policy.Matched, "web")
+}
+
 func TestADenyWithInnerClauses(t *testing.T) {
 	rules := []policy.Rule{
 		with(allow("web", "www.example.org"), on(80, 443, 9350)),
