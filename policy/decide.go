@@ -122,6 +122,7 @@ func (p *Policy) judge(f *facts) Verdict {
 		return Verdict{Reason: BadRequest, Rule: s.speaksOfPaths, Protocol: s.expected}
 	}
 	v := p.allowing(f, &s)
+	s.dropped = v.Reason == AddressNotAllowed && p.Mode(f.at) == Enforce
 	if deny := p.denying(f, &s); deny != nil {
 		v = Verdict{Reason: DeniedByRule, Rule: deny, Overruled: v.Allowed()}
 	}
@@ -200,14 +201,25 @@ func (p *Policy) typesInForce(f *facts, s *survey) bool {
 	return carried && all
 }
 
+// leadsTo reports whether some live allow of the host takes the address.
+func (p *Policy) leadsTo(f *facts, s *survey) bool {
+	leads := false
+	p.hosts.each(f.dest.Host, func(c candidate) bool {
+		r := &p.rules[c.rule]
+		leads = !r.Deny && !r.expired(f.at) && r.addresses.permits(f.addr, s.standing, f.dest.Host)
+		return !leads
+	})
+	return leads
+}
+
 // inMode lets pass in monitor mode what only the rules would have refused.
-// Addresses of the special ranges are refused all the same, unless a rule says
-// where the passage may lead.
+// Addresses of the special ranges are refused all the same, unless an allow of
+// the host says that it leads there.
 func (p *Policy) inMode(f *facts, s *survey, v Verdict) Verdict {
 	if v.Allowed() || p.Mode(f.at) == Enforce || !v.Reason.rulesWouldRefuse() {
 		return v
 	}
-	if f.knows(knowAddr) && s.standing < standingPublic {
+	if f.knows(knowAddr) && s.standing < standingPublic && !p.leadsTo(f, s) {
 		return Verdict{Reason: AddressNotAllowed, Rule: v.Rule, Protocol: v.Protocol}
 	}
 	v.Effect, v.Would = Allow, true

@@ -49,7 +49,7 @@ func (r *rule) denies(c candidate, f *facts, s *survey) bool {
 		return false
 	case !r.deniesPort(c, f, s):
 		return false
-	case r.Addresses.stated() && !(f.knows(knowAddr) && r.addresses.names(f.addr, s.standing)):
+	case r.Addresses.stated() && (s.dropped || !f.knows(knowAddr) || !r.addresses.names(f.addr, s.standing)):
 		return false
 	}
 	return !r.inner || r.deniesInside(f, s)

@@ -48,6 +48,25 @@ func TestADenyWithAddressesDropsThoseAddresses(t *testing.T) {
 	is(t, v, "allowed", policy.Matched, "web")
 }
 
+func TestADenyOfAddressesIsTheReasonOnlyForWhatAnAllowWouldHaveTaken(t *testing.T) {
+	rules := []policy.Rule{
+		with(allow("web", "www.example.org"), leading("198.51.99.0/24")),
+		with(deny("range", "www.example.org"), leading("20.50.72.0/24")),
+		deny("never", "files.example.org"),
+	}
+	answer := func(p *policy.Policy, aliases ...policy.Host) policy.Verdict {
+		_, permit := p.Query(policy.Query{At: now, Client: server, Name: host("www.example.org")})
+		v, _ := p.Answer(policy.Answer{At: now, Permit: permit, Aliases: aliases, Addr: public})
+		return v
+	}
+	p := compile(t, rules...)
+	is(t, answer(p), "denied", policy.AddressNotAllowed, "web")
+	is(t, answer(p, host("files.example.org")), "denied", policy.DeniedByRule, "never")
+	// Monitor mode lets pass what only the allows refuse, so the deny decides.
+	p = compileSpec(t, policy.Spec{Mode: policy.Monitor, Rules: rules})
+	is(t, answer(p), "denied", policy.DeniedByRule, "range")
+}
+
 func TestADenyReachesTheIPv4AddressInside(t *testing.T) {
 	p := compileSpec(t, policy.Spec{TreatAsPublic: networks("64:ff9b::/96"), Rules: []policy.Rule{
 		allow("web", "www.example.org"), with(deny("range"), leading("20.50.72.0/24")),

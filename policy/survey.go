@@ -18,6 +18,10 @@ type survey struct {
 	// declared type does not satisfy.
 	bound     bool
 	bindFails *rule
+	// dropped: no allow takes the address, and the rules are enforced. Then a
+	// deny of addresses drops nothing that an allow would have taken, and is
+	// not the reason.
+	dropped bool
 }
 
 // survey walks the rules of the passage's host once.
