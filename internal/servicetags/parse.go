@@ -24,7 +24,11 @@ var (
 // errors, which also say at which byte the file is wrong. A file that is wrong
 // anywhere is not taken at all.
 func Parse(r io.Reader, name string) (*File, error) {
-	in := bufio.NewReader(&bounded{r: r, left: MaxBytes})
+	return parse(&bounded{r: r, left: MaxBytes}, name)
+}
+
+func parse(r *bounded, name string) (*File, error) {
+	in := bufio.NewReader(r)
 	skipped, err := skipToFirst(in)
 	if err != nil {
 		return nil, at(name, skipped, err)

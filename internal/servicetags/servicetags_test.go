@@ -149,8 +149,13 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestAFileBeyondTheLimitIsNotReadAsIfItEndedThere(t *testing.T) {
-	_, err := Parse(io.MultiReader(strings.NewReader(small[:len(small)-1]), spaces{}), "tags.json")
-	require.ErrorIs(t, err, errTooLarge)
+	for what, r := range map[string]io.Reader{
+		"in the middle":  io.MultiReader(strings.NewReader(small[:len(small)-1]), spaces{}),
+		"behind the end": io.MultiReader(strings.NewReader(small), spaces{}),
+	} {
+		_, err := parse(&bounded{r: r, left: 4096}, "tags.json")
+		require.ErrorIs(t, err, errTooLarge, what)
+	}
 }
 
 type spaces struct{}
