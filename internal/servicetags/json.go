@@ -31,10 +31,14 @@ func (p *parser) readJSON(in io.Reader) (int64, error) {
 	if _, err := dec.Token(); err != nil {
 		return dec.InputOffset(), err
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return dec.InputOffset(), errors.New("something follows the end of the list")
+	_, err := dec.Token()
+	switch err {
+	case io.EOF:
+		return dec.InputOffset(), nil
+	case nil:
+		err = errors.New("something follows the end of the list")
 	}
-	return dec.InputOffset(), nil
+	return dec.InputOffset(), err
 }
 
 func (p *parser) readMember(dec *json.Decoder) error {
