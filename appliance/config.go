@@ -1,7 +1,9 @@
 package appliance
 
 import (
+	"cmp"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gatehouse/rules"
@@ -163,6 +165,9 @@ func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	if !rules.HasErrors(problems) { // else values are missing, and would be missed twice
 		check.run()
 	}
+	slices.SortStableFunc(check.problems, func(a, b rules.Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return &c, append(problems, check.problems...)
 }
 

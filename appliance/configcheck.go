@@ -77,7 +77,8 @@ func (c *configCheck) values() {
 		{"limits.header_bytes", c.Limits.HeaderBytes, 1024},
 	} {
 		if n.value < n.least {
-			c.report(n.path, codeSetting, fmt.Sprintf("%d is too small", n.value), fmt.Sprintf("at least %d", n.least), "")
+			c.report(n.path, codeSetting, fmt.Sprintf("%d is too small", n.value),
+				fmt.Sprintf("%s = %d, or more", leaf(n.path), n.least), "")
 		}
 	}
 	for i, h := range c.DNS.Hosts {
@@ -98,8 +99,12 @@ func (c *configCheck) oneOf(path, value string, words ...string) {
 			return
 		}
 	}
-	c.report(path, codeSetting, fmt.Sprintf("%q is none of the values this key has: %s", value, strings.Join(words, ", ")), fmt.Sprintf("%q", words[0]), "")
+	c.report(path, codeSetting, fmt.Sprintf("%q is none of the values this key has: %s", value, strings.Join(words, ", ")),
+		fmt.Sprintf("%s = %q", leaf(path), words[0]), "a word that nobody knows would have to be guessed")
 }
+
+// leaf is the last key of a path.
+func leaf(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 // door refuses an admin listener that others than this machine could reach
 // without login and TLS: who reaches it can see who goes where.

@@ -174,7 +174,7 @@ func (a *Appliance) notify(state string) {
 // sayHow says at start what the appliance goes by.
 func (a *Appliance) sayHow() {
 	a.log.Info("gatehouse starts", "version", a.build.Version, "config", a.Files.ConfigName(), "rules", a.Files.RulesName(),
-		"timezone", a.config.Timezone.Zone().String(), "now", a.now().In(a.config.Timezone.Zone()).Format(time.RFC3339),
+		"timezone", a.config.Timezone.String(), "now", a.now().In(a.config.Timezone.Zone()).Format(time.RFC3339),
 		"state_dir", a.config.State.Dir, "decisions", a.config.Log.Decisions)
 	if list := a.config.Addresses.TreatAsPublic; len(list) > 0 {
 		a.log.Warn("addresses.treat_as_public: these special addresses are treated as public ones; that is for test beds and NAT64, not for a school's gate", "networks", list)

@@ -102,6 +102,14 @@ func (z Zone) Zone() *time.Location {
 	return z.Location
 }
 
+// String is the zone's name, or that it is the system's.
+func (z Zone) String() string {
+	if z.Location == nil {
+		return "the system's"
+	}
+	return z.Location.String()
+}
+
 // Level is how much the log says.
 type Level struct{ slog.Level }
 

@@ -118,6 +118,11 @@ type watcher struct {
 func (w *watcher) run(ctx context.Context) {
 	events, stop := w.events()
 	defer stop()
+	w.follow(ctx, events)
+}
+
+// follow looks at each event, and each pollEvery, and acts on what has settled.
+func (w *watcher) follow(ctx context.Context, events <-chan struct{}) {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	again := time.NewTimer(0)
