@@ -335,12 +335,26 @@ func TestMonitorModeLetsPassWhatOnlyTheRulesRefuse(t *testing.T) {
 	is(t, v, "denied", policy.HostNotListed, "")
 }
 
+func TestMonitorModeLeavesAnInternalHostWhatItsRuleSaysOfAddresses(t *testing.T) {
+	p := compileSpec(t, policy.Spec{Mode: policy.Monitor, Rules: []policy.Rule{
+		with(allow("intranet", "intranet.example.org"), on(80), methods("GET"), leading("10.0.0.0/24", "127.0.0.0/8")),
+	}})
+	_, permit := p.Request(request("PUT", "intranet.example.org", 80, "/"))
+	for addr, verdict := range map[string]string{"10.0.0.7": "would_deny", "10.0.1.7": "denied", "127.0.0.1": "denied"} {
+		v, _ := p.Answer(policy.Answer{At: now, Permit: permit, Addr: netip.MustParseAddr(addr)})
+		require.Equal(t, verdict, v.String(), addr)
+	}
+}
+
 func TestRuleNamesAreToldOnlyToClientsTheyName(t *testing.T) {
 	p := compile(t, with(allow("servers", "www.example.org"), from("10.20.0.5")))
 	require.True(t, p.MayTell(server, host("www.example.org")))
 	require.False(t, p.MayTell(device, host("www.example.org")))
 	require.False(t, p.MayTell(visitor, host("www.example.org")))
 	require.False(t, p.MayTell(server, host("other.example.org")))
+	p = compile(t, allow("everybody", "www.example.org"))
+	require.True(t, p.MayTell(server, host("www.example.org")))
+	require.False(t, p.MayTell(visitor, host("www.example.org")), "a stranger is nobody's client")
 }
 
 func TestALiveAllowMakesAPermittedClient(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gaissmai/bart"
@@ -279,17 +280,26 @@ func (p *Policy) Rules() []*Rule {
 }
 
 // MayTell reports whether a client may be told the names of the rules of a
-// host: only where one of them names this client.
+// host: only where one of them names this client. A rule for every permitted
+// client names no stranger.
 func (p *Policy) MayTell(client netip.Addr, host Host) bool {
 	if p == nil {
 		return false
 	}
+	client = client.Unmap()
 	tell := false
 	p.hosts.each(host, func(c candidate) bool {
-		tell = p.rules[c.rule].names(client.Unmap())
+		r := &p.rules[c.rule]
+		tell = r.names(client) && (r.clients != nil || p.knows(client))
 		return !tell
 	})
 	return tell
+}
+
+// knows reports whether the client is permitted, or was until its rule ended.
+func (p *Policy) knows(client netip.Addr) bool {
+	return p.permitted.Contains(client) ||
+		slices.ContainsFunc(p.passing, func(c passingClients) bool { return c.from.Contains(client) })
 }
 
 // names reports whether the rule speaks for the (unmapped) client.
