@@ -35,8 +35,11 @@ func (p *Policy) Query(q Query) (Verdict, Permit) {
 	if v := p.Client(q.Client, q.At); !v.Allowed() {
 		return v, Permit{}
 	}
-	if IsCanary(q.Name) {
+	switch {
+	case IsCanary(q.Name):
 		return denied(Canary, nil), Permit{}
+	case q.Name.IsIP(): // an address has no name to resolve
+		return denied(HostNotListed, nil), Permit{}
 	}
 	v, permit := p.decide(q.facts())
 	if v.Allowed() && q.Type != 0 && q.Type != TypeA && q.Type != TypeAAAA {

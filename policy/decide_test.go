@@ -157,6 +157,8 @@ func TestQueryTypesAndCanaries(t *testing.T) {
 	is(t, look(p, server, "x.www.example.org", policy.TypeA), "denied", policy.HostNotListed, "")
 	is(t, look(p, server, "mask.icloud.com", policy.TypeA), "denied", policy.Canary, "")
 	is(t, look(p, server, "photos.icloud.com", policy.TypeA), "allowed", policy.Matched, "web")
+	literal := compileSpec(t, policy.Spec{Mode: policy.Monitor, Rules: []policy.Rule{allow("lan", "198.51.100.7")}})
+	is(t, look(literal, server, "198.51.100.7", policy.TypeA), "denied", policy.HostNotListed, "")
 	is(t, look(p, visitor, "mask.icloud.com", policy.TypeA), "denied", policy.ClientNotListed, "")
 }
 

@@ -1,6 +1,9 @@
 package policy
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // survey is what the rules of a host say together about one passage, before
 // each allow is held against it.
@@ -10,7 +13,8 @@ type survey struct {
 	expected Protocol
 	// standing is the address's own, once it is known.
 	standing standing
-	// speaksOfPaths is a live rule of the host with a clause about paths.
+	// speaksOfPaths is the first live rule of the host, in the order of the
+	// file, with a clause about paths.
 	speaksOfPaths *Rule
 	// looks says whether a tunnel of these allows is looked into.
 	looks bool
@@ -35,11 +39,12 @@ func (p *Policy) survey(f *facts) survey {
 	}
 	var live, past Protocol
 	var never, always, inner bool
+	speaks := int32(math.MaxInt32)
 	p.hosts.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
 		gone := r.expired(f.at)
-		if !gone && r.speaksOfPaths() {
-			s.speaksOfPaths = r.Rule
+		if c.rule < speaks && !gone && r.speaksOfPaths() {
+			speaks = c.rule
 		}
 		if r.Deny || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
 			return true
@@ -55,9 +60,12 @@ func (p *Policy) survey(f *facts) survey {
 		return true
 	})
 	for _, i := range p.everywhere {
-		if r := &p.rules[i]; !r.expired(f.at) && r.speaksOfPaths() {
-			s.speaksOfPaths = r.Rule
+		if r := &p.rules[i]; i < speaks && !r.expired(f.at) && r.speaksOfPaths() {
+			speaks = i
 		}
+	}
+	if speaks < math.MaxInt32 {
+		s.speaksOfPaths = p.rules[speaks].Rule
 	}
 	s.expected = expectedProtocol(live, past, f.dest.Port)
 	s.looks = p.inspection && s.expected == TLS && !never && (always || inner) && !NeverInspected(f.dest.Host)

@@ -108,6 +108,20 @@ func TestAnOddPathIsRefusedOnlyWhereARuleSpeaksOfPaths(t *testing.T) {
 	is(t, ask(p, request("GET", "paths.example.org", 80, "//A//b?../x;y")), "allowed", policy.Matched, "paths")
 }
 
+func TestTheFirstRuleThatSpeaksOfPathsIsNamed(t *testing.T) {
+	p := compile(t,
+		with(deny("everywhere"), from("10.30.0.9"), paths("/x/*")),
+		with(allow("wide", "*.example.org"), on(80), paths("/a/*")),
+		with(allow("exact", "www.example.org"), on(80), paths("/a/*")),
+	)
+	is(t, ask(p, request("GET", "www.example.org", 80, "/a/../b")), "denied", policy.BadRequest, "everywhere")
+	p = compile(t,
+		with(allow("exact", "www.example.org"), on(80), paths("/a/*")),
+		with(allow("wide", "*.example.org"), on(80), paths("/a/*")),
+	)
+	is(t, ask(p, request("GET", "www.example.org", 80, "/a/../b")), "denied", policy.BadRequest, "exact")
+}
+
 func TestAPathNobodyFilledInIsOdd(t *testing.T) {
 	p := compile(t, with(allow("web", "www.example.org"), on(80)), with(deny("admin", "www.example.org"), paths("/admin/*")))
 	r := request("GET", "www.example.org", 80, "/")
