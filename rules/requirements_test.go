@@ -1,0 +1,347 @@
+package rules
+
+import (
+	"encoding/csv"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/policy"
+)
+
+// requirement is a row of testdata/requirements.csv.
+type requirement struct {
+	id, side, host string
+	schemes, ports []string
+	methods, types []string
+	path, pack     string
+	uploads        bool
+}
+
+func requirements(t *testing.T) map[string]requirement {
+	f, err := os.Open("testdata/requirements.csv")
+	require.NoError(t, err)
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.Comment, r.FieldsPerRecord = '#', -1
+	rows, err := r.ReadAll()
+	require.NoError(t, err)
+	all := map[string]requirement{}
+	for _, row := range rows[1:] {
+		all[row[0]] = requirement{
+			id: row[0], side: row[3], host: row[5], schemes: split(row[6]), ports: split(row[7]), methods: split(strings.TrimPrefix(row[9], "(not stated) ")),
+			path: row[10], types: split(row[11]), pack: row[len(row)-2], uploads: strings.Contains(row[len(row)-1], "uploads"),
+		}
+	}
+	require.Len(t, all, 48)
+	return all
+}
+
+func split(s string) []string {
+	if s == "" {
+		return nil
+	}
+	parts := strings.Split(s, ";")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// The clients of the test: the school's server and a pupil's device.
+const (
+	server = "10.20.0.5"
+	device = "10.30.0.7"
+)
+
+// site is a whole school: the server runs everything, the devices the app.
+const site = `version = 1
+[[client]]
+name = "server"
+from = ["10.20.0.5"]
+[[client]]
+name = "devices"
+from = ["10.30.0.0/16"]
+[[pack]]
+name = "emerge-server"
+clients = ["server"]
+[[pack]]
+name = "xporter"
+clients = ["server"]
+[[pack]]
+name = "heartbeat"
+clients = ["server"]
+[[pack]]
+name = "emerge-client"
+clients = ["devices"]
+`
+
+// together gives one client every pack.
+const together = `version = 1
+[[client]]
+name = "server"
+from = ["10.20.0.5"]
+[[pack]]
+name = "emerge-server"
+clients = ["server"]
+[[pack]]
+name = "emerge-client"
+clients = ["server"]
+[[pack]]
+name = "xporter"
+clients = ["server"]
+[[pack]]
+name = "heartbeat"
+clients = ["server"]
+[[pack]]
+name = "service-bus"
+clients = ["server"]
+`
+
+func loadText(t testing.TB, text string) *Loaded {
+	env := testEnv(t)
+	env.Inspection = true
+	loaded, problems := Load("rules.toml", []byte(text), env)
+	require.NotNil(t, loaded, "%v", problems)
+	return loaded
+}
+
+// ask puts a target to a policy as its rules read, and gives the verdict.
+func ask(t testing.TB, l *Loaded, client, target string) policy.Verdict {
+	c, err := ParseTarget(target)
+	require.NoError(t, err)
+	c.Client, c.At, c.AsIfInspected = netip.MustParseAddr(client), testNow, true
+	return l.Policy.Explain(c).Verdict
+}
+
+// The addresses that a row may lead to, by what its pack's rule pins it to.
+const (
+	northEurope = "13.74.107.71"  // ServiceBus.NorthEurope
+	watchdog    = "70.37.104.240" // ServiceBus.SouthCentralUS
+	public      = "151.101.1.1"
+)
+
+// address is where a row's host leads in this test.
+func (r requirement) address() string {
+	switch {
+	case strings.HasPrefix(r.host, "watchdog."):
+		return watchdog
+	case strings.HasSuffix(r.host, "servicebus.windows.net"):
+		return northEurope
+	}
+	return public
+}
+
+// hosts are the row's hosts, the gateways by example. The cluster names are
+// invented in the form that Microsoft documents.
+func (r requirement) hosts() []string {
+	if strings.HasPrefix(r.host, "g<") {
+		return []string{
+			"g0-prod-db3-001-sb.servicebus.windows.net", "g127-prod-db3-az402-sb.servicebus.windows.net",
+			"gv11-prod-db3-014-sb.servicebus.windows.net",
+		}
+	}
+	return []string{r.host}
+}
+
+// questions are everything a row asks for.
+func (r requirement) questions() []string {
+	var all []string
+	for _, host := range r.hosts() {
+		all = append(all, "DNS "+host+" = "+r.address())
+		for _, port := range r.portList() {
+			all = append(all, fmt.Sprintf("CONNECT %s:%s", host, port))
+		}
+		for _, scheme := range r.schemes {
+			if scheme == "http" || scheme == "https" {
+				all = append(all, r.exchanges(scheme, host)...)
+			}
+		}
+	}
+	return all
+}
+
+func (r requirement) portList() []string {
+	var all []string
+	for _, p := range r.ports {
+		first, last, ranged := strings.Cut(p, "-")
+		all = append(all, first)
+		if ranged {
+			all = append(all, last)
+		}
+	}
+	return all
+}
+
+// exchanges are the requests of a row, each with every type it names.
+func (r requirement) exchanges(scheme, host string) []string {
+	types := r.types
+	if len(types) == 0 {
+		types = []string{"text/html"}
+	}
+	path := strings.NewReplacer("/*", "/some/page", "*", "/updates/Latest").Replace(r.path)
+	var all []string
+	for _, method := range r.methods {
+		if method == "CONNECT" {
+			continue
+		}
+		for _, mime := range types {
+			upload := ""
+			if method == "POST" && r.uploads {
+				upload = " <- " + mime
+			}
+			all = append(all, fmt.Sprintf("%s %s://%s%s%s -> %s;charset=utf-8", method, scheme, host, path, upload, mime))
+		}
+	}
+	return all
+}
+
+// notAsked are the rows that no pack of this version carries.
+var notAsked = map[string]string{
+	"E08": "inside the school: SIMS SQL is reached without the gateway",
+	"E09": "inside the school: the SIMS Document Server is reached without the gateway",
+	"E10": "inside the school: the CMIS SQL server is reached without the gateway",
+	"E25": "the way in needs [[publish]], which this version does not serve",
+	"E26": "pack app-stores is not part of this version",
+	"E27": "pack app-stores is not part of this version",
+	"E29": "the way in needs [[publish]], which this version does not serve",
+	"E34": "the address of the support tool is lost in every copy of the page",
+	"X11": "inside the school: the MIS is reached without the gateway",
+	"X12": "pack windows-update is not part of this version",
+	"X13": "nothing of its own: the hosts are those of X06 and X07",
+	"X14": "nothing of its own: the host is that of X09",
+}
+
+// shared are rows that the other side's packs permit as well, wholly or in
+// part, and why.
+var shared = map[string]string{
+	"E01": "E28 permits devices text/plain from the same host",
+	"E04": "E28 permits devices text/plain from the same host", "E07": "E28 permits devices the same host",
+	"E11": "E30 permits devices port 80", "E20": "E30 permits devices port 80", "E21": "E32 permits devices port 80",
+	"E28": "E04 permits the server any other path", "E30": "E11 permits the server port 80",
+	"E31": "E20 permits the server port 80", "E32": "E21 permits the server port 80",
+	"X02": "E28 permits devices text/plain from the same host", "X03": "E28 permits devices text/plain on 443",
+}
+
+func TestEveryRequirementIsAllowedToItsSide(t *testing.T) {
+	whole, all := loadText(t, site), loadText(t, together)
+	for id, r := range requirements(t) {
+		t.Run(id, func(t *testing.T) {
+			if why, ok := notAsked[id]; ok {
+				t.Log("not asked:", why)
+				return
+			}
+			if id == "E24" {
+				return // asked as refused, below
+			}
+			questions := r.questions()
+			require.Greater(t, len(questions), 1)
+			for _, q := range questions {
+				client := server
+				if r.side == "client" {
+					client = device
+				}
+				require.Equal(t, "allowed matched", fmt.Sprint(ask(t, whole, client, q), " ", ask(t, whole, client, q).Reason), q)
+				require.Equal(t, policy.Matched, ask(t, all, server, q).Reason, "with every pack on one client: %s", q)
+			}
+			for _, pack := range split(r.pack) {
+				alone := loadText(t, "version = 1\n[[pack]]\nname = \""+pack+"\"\n")
+				for _, q := range questions {
+					require.Equal(t, policy.Matched, ask(t, alone, "127.0.0.1", q).Reason, "pack %s alone: %s", pack, q)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryRequirementIsRefusedToTheOtherSide(t *testing.T) {
+	whole := loadText(t, site)
+	for id, r := range requirements(t) {
+		if notAsked[id] != "" || id == "E24" {
+			continue
+		}
+		t.Run(id, func(t *testing.T) {
+			client := device
+			if r.side == "client" {
+				client = server
+			}
+			refused := 0
+			for _, q := range r.questions() {
+				if v := ask(t, whole, client, q); !v.Allowed() {
+					refused++
+				}
+			}
+			if shared[id] != "" {
+				return
+			}
+			require.Positive(t, refused, "the other side may do all of this")
+			for _, q := range r.questions() {
+				if strings.HasPrefix(q, "DNS ") && ask(t, whole, client, q).Allowed() {
+					continue // the name is the other side's too; its ports or types are not
+				}
+				if strings.HasPrefix(q, "CONNECT ") && strings.HasSuffix(q, ".groupcall.co.uk:443") {
+					continue
+				}
+				v := ask(t, whole, client, q)
+				require.Contains(t, []string{"client-not-listed", "port-not-listed", "type-not-listed", "upload-not-listed"}, v.Reason.String(), q)
+			}
+		})
+	}
+}
+
+func TestNoPortOfTheServiceBusIsOpenToDevicesButEighty(t *testing.T) {
+	whole := loadText(t, site)
+	for _, port := range []int{443, 5671, 5672, 9350, 9351, 9352, 9353, 9354} {
+		for _, host := range []string{"emergeen.servicebus.windows.net", "watchdog.servicebus.windows.net"} {
+			v := ask(t, whole, device, fmt.Sprintf("CONNECT %s:%d", host, port))
+			require.Equal(t, policy.PortNotListed, v.Reason)
+		}
+	}
+	require.Equal(t, policy.Matched, ask(t, whole, device, "CONNECT emergeen.servicebus.windows.net:80").Reason)
+}
+
+// E24: all communication is outgoing, and only to what is listed.
+func TestNothingComesInUnasked(t *testing.T) {
+	whole := loadText(t, site)
+	require.Equal(t, policy.ClientNotListed, ask(t, whole, "151.101.1.1", "CONNECT emergeen.servicebus.windows.net:443").Reason)
+	require.Equal(t, policy.HostNotListed, ask(t, whole, server, "GET http://10.20.0.5/").Reason)
+}
+
+func TestWhatMustBeRefused(t *testing.T) {
+	whole := loadText(t, site+"[[allow]]\nname = \"icloud\"\nhosts = [\"*.icloud.com\"]\n")
+	for _, c := range []struct {
+		name, client, target string
+		reason               policy.Reason
+	}{
+		{"the misspelt Service Bus", server, "CONNECT emergeen.servcebus.windows.net:443", policy.HostNotListed},
+		{"the misspelt Service Bus by name", device, "DNS emergeen.servcebus.windows.net", policy.HostNotListed},
+		{"a name that only begins like the Service Bus", server, "CONNECT emergeen.servicebus.windows.net.evil.example:443", policy.HostNotListed},
+		{"another school's namespace", server, "CONNECT x.servicebus.windows.net:443", policy.HostNotListed},
+		{"the namespace in West Europe", server, "DNS emergeen.servicebus.windows.net = 13.69.64.65", policy.AddressNotAllowed},
+		{"the namespace in northeurope2", server, "DNS emergeen.servicebus.windows.net = 40.78.212.1", policy.AddressNotAllowed},
+		{"the namespace at a private address", server, "DNS emergeen.servicebus.windows.net = 10.0.0.1", policy.AddressNotAllowed},
+		{"a gateway in West Europe", server, "DNS g0-prod-db3-001-sb.servicebus.windows.net = 13.69.64.65", policy.AddressNotAllowed},
+		{"PUT to the dashboard over http", server, "PUT http://dashboard.groupcall.com/x", policy.MethodNotListed},
+		{"DELETE to the dashboard over https", server, "DELETE https://dashboard.groupcall.com/x", policy.MethodNotListed},
+		{"a program as text/html", server, "GET https://www.groupcall.co.uk/setup.exe -> text/html", policy.TypeNotListed},
+		{"a manifest as text/html over http", server, "GET http://www.groupcall.co.uk/update.inf -> text/html", policy.TypeNotListed},
+		{"a chunked endpoint that is no gateway", server, "GET http://evil-sb.servicebus.windows.net/", policy.HostNotListed},
+		{"a cluster name asked for directly", server, "DNS ns-sb2-prod-db3-001.cloudapp.net", policy.HostNotListed},
+		{"a type 65 question", server, "DNS emergeen.servicebus.windows.net HTTPS", policy.QueryTypeNotAllowed},
+		{"a canary below a permitted wildcard", server, "DNS mask.icloud.com", policy.Canary},
+		{"the watchdog outside the tag ServiceBus", server, "DNS watchdog.servicebus.windows.net = 70.37.104.241", policy.AddressNotAllowed},
+		{"another port of the update host", server, "CONNECT www.groupcall.co.uk:22", policy.PortNotListed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := ask(t, whole, c.client, c.target)
+			require.False(t, v.Allowed())
+			require.Equal(t, c.reason.String(), v.Reason.String())
+		})
+	}
+	require.Equal(t, policy.Matched, ask(t, whole, server, "GET https://www.groupcall.co.uk/a.gcu -> application/x-zip-compressed;v=1").Reason,
+		"a parameter of the media type is no difference")
+}
