@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
 
 	"gatehouse/internal/flow"
 	"gatehouse/policy"
@@ -89,25 +90,27 @@ func orElse[T comparable](value, fallback T) T {
 
 // Serve answers on the given sockets until ctx ends, lets the questions under
 // way finish for at most Drain, and returns with nothing running on. It closes
-// the sockets. Call it once.
+// the sockets. The error is nil where ctx ended it; a socket that somebody else
+// closed ends it too, with an error. Call it once.
 func (s *Server) Serve(ctx context.Context, packets []*net.UDPConn, streams []net.Listener) error {
 	questions, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	var readers, work sync.WaitGroup
+	readers, ctx := errgroup.WithContext(ctx)
+	var work sync.WaitGroup
 	for _, conn := range packets {
-		readers.Go(func() { s.readPackets(ctx, questions, conn, &work) })
+		readers.Go(func() error { return s.readPackets(ctx, questions, conn, &work) })
 	}
 	for _, l := range streams {
-		readers.Go(func() { s.accept(ctx, questions, l, &work) })
+		readers.Go(func() error { return s.accept(ctx, questions, l, &work) })
 	}
-	readers.Wait()
+	err := readers.Wait()
 	patience := time.AfterFunc(s.config.Drain, giveUp)
 	work.Wait()
 	patience.Stop()
 	for _, conn := range packets {
 		conn.Close()
 	}
-	return nil
+	return err
 }
 
 // respond answers one packet; nil: there is nothing to answer. A panic ends

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -28,7 +29,7 @@ var past = time.Unix(1, 0)
 // answered in a goroutine of its own, counted in work. Those that the gate lets
 // in may wait for an upstream; a few more may be about to be turned away; then
 // the socket's own queue has to hold.
-func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, work *sync.WaitGroup) {
+func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, work *sync.WaitGroup) error {
 	answerFromWhereAsked(conn)
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
@@ -36,8 +37,10 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 	for {
 		n, session, err := dns.ReadFromSessionUDP(conn, buf)
 		switch {
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("dns: serve %s: %w", conn.LocalAddr(), err)
 		case err != nil:
 			s.log.Warn("dns: reading from UDP", "error", err)
 			rest(ctx)
@@ -46,7 +49,7 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 		select {
 		case s.workers <- struct{}{}:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 		packet := append([]byte(nil), buf[:n]...)
 		work.Go(func() {
@@ -67,17 +70,19 @@ func answerFromWhereAsked(conn *net.UDPConn) {
 }
 
 // accept takes TCP connections until ctx ends.
-func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sync.WaitGroup) {
+func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sync.WaitGroup) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	for {
 		conn, err := l.Accept()
 		switch {
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+		case ctx.Err() != nil:
 			if err == nil {
 				conn.Close()
 			}
-			return
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("dns: serve %s: %w", l.Addr(), err)
 		case err != nil:
 			s.log.Warn("dns: accepting a TCP connection", "error", err)
 			rest(ctx)

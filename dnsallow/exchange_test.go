@@ -1,0 +1,236 @@
+package dnsallow
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/nettest"
+)
+
+const asked = "www.example.org"
+
+// forged is an answer with an address that must never be believed.
+func forged(up *nettest.DNS, q *dns.Msg) *dns.Msg {
+	m := up.Honest(q)
+	m.Answer = []dns.RR{&dns.A{
+		Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300}, A: net.IPv4(13, 13, 13, 13),
+	}}
+	return m
+}
+
+func overTCPOnly(w dns.ResponseWriter) bool { return w.RemoteAddr().Network() == "tcp" }
+
+func TestAForgedAnswerIsNotBelieved(t *testing.T) {
+	for what, forge := range map[string]func(m *dns.Msg){
+		"a wrong id":            func(m *dns.Msg) { m.Id++ },
+		"a wrong name":          func(m *dns.Msg) { m.Question[0].Name = "w0w.example.org." },
+		"a wrong type":          func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMX },
+		"a wrong class":         func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
+		"the wrong case":        func(m *dns.Msg) { m.Question[0].Name = swapCase(m.Question[0].Name) },
+		"no question":           func(m *dns.Msg) { m.Question = nil },
+		"a question, not reply": func(m *dns.Msg) { m.Response = false },
+	} {
+		t.Run(what, func(t *testing.T) {
+			up := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
+			up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+				if !overTCPOnly(w) {
+					lie := forged(up, q)
+					forge(lie)
+					w.WriteMsg(lie)
+				}
+				w.WriteMsg(up.Honest(q))
+			})
+			f, err := resolverTo(t, up, newClock()).lookup(context.Background(), question{asked, dns.TypeA})
+			require.NoError(t, err)
+			require.Len(t, f.addresses, 1)
+			require.Equal(t, "13.74.107.71", f.addresses[0].addr.String())
+		})
+	}
+}
+
+func swapCase(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			return r - 32
+		}
+		if r >= 'A' && r <= 'Z' {
+			return r + 32
+		}
+		return r
+	}, s)
+}
+
+func TestOverTCPALieIsNotBelievedEither(t *testing.T) {
+	up := nettest.NewDNS(t)
+	up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+		lie := forged(up, q)
+		lie.Question[0].Name = "else.example.org."
+		w.WriteMsg(lie)
+	})
+	_, err := resolverTo(t, up, newClock()).lookup(context.Background(), question{asked, dns.TypeA})
+	var invalid invalidError
+	require.ErrorAs(t, err, &invalid)
+}
+
+func TestATruncatedAnswerIsFetchedOverTCP(t *testing.T) {
+	up := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71", asked+". 300 IN A 13.74.107.72")
+	up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := up.Honest(q)
+		if !overTCPOnly(w) {
+			m.Truncated, m.Answer = true, m.Answer[:1]
+		}
+		w.WriteMsg(m)
+	})
+	f, err := resolverTo(t, up, newClock()).lookup(context.Background(), question{asked, dns.TypeA})
+	require.NoError(t, err)
+	require.Len(t, f.addresses, 2)
+}
+
+func TestATCPUpstreamIsAskedOverTCPOnly(t *testing.T) {
+	up := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
+	u, err := ParseUpstream("tcp://" + up.Addr)
+	require.NoError(t, err)
+	r := resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Upstreams = []Upstream{u} })
+	_, err = r.lookup(context.Background(), question{asked, dns.TypeA})
+	require.NoError(t, err)
+	require.Equal(t, "tcp", up.Questions()[0].Network)
+}
+
+func TestAServerWithoutEDNSIsAskedAgainWithoutIt(t *testing.T) {
+	up := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
+	up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.IsEdns0() != nil {
+			nettest.Rcode(dns.RcodeFormatError)(w, q)
+			return
+		}
+		up.HonestHandler(w, q)
+	})
+	f, err := resolverTo(t, up, newClock()).lookup(context.Background(), question{asked, dns.TypeA})
+	require.NoError(t, err)
+	require.Len(t, f.addresses, 1)
+}
+
+func TestTheNextUpstreamIsAskedWhenOneFails(t *testing.T) {
+	for what, h := range map[string]dns.HandlerFunc{
+		"by silence": nettest.Silence, "with SERVFAIL": nettest.Rcode(dns.RcodeServerFailure), "with REFUSED": nettest.Rcode(dns.RcodeRefused),
+	} {
+		t.Run(what, func(t *testing.T) {
+			bad, good := nettest.NewDNS(t), nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
+			bad.Handle(asked, h)
+			var seen observations
+			r := NewResolver(ResolverConfig{
+				Upstreams: []Upstream{upstream(t, bad.Addr), upstream(t, good.Addr)}, Try: 300 * time.Millisecond,
+			}, ResolverDeps{Observe: seen.note})
+			f, err := r.lookup(context.Background(), question{asked, dns.TypeA})
+			require.NoError(t, err)
+			require.Len(t, f.addresses, 1)
+			require.Equal(t, []string{bad.Addr + " failed", good.Addr + " answered"}, seen.list)
+		})
+	}
+}
+
+func upstream(t testing.TB, s string) Upstream {
+	t.Helper()
+	u, err := ParseUpstream(s)
+	require.NoError(t, err)
+	return u
+}
+
+type observations struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (o *observations) note(upstream string, took time.Duration, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	how := " answered"
+	if err != nil {
+		how = " failed"
+	}
+	o.list = append(o.list, upstream+how)
+}
+
+func TestEachQuestionHasAPortAnIDAndACaseOfItsOwn(t *testing.T) {
+	up := nettest.NewDNS(t)
+	var mu sync.Mutex
+	ports, ids, cases := map[string]bool{}, map[uint16]bool{}, map[string]bool{}
+	const name = "abcdefghijklmnopqrstuvwxyz.example.org"
+	up.Handle(name, func(w dns.ResponseWriter, q *dns.Msg) {
+		mu.Lock()
+		ports[w.RemoteAddr().String()], ids[q.Id], cases[q.Question[0].Name] = true, true, true
+		mu.Unlock()
+		up.HonestHandler(w, q)
+	})
+	r := resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.CacheBytes = 0 })
+	const times = 20
+	for range times {
+		_, err := r.lookup(context.Background(), question{name, dns.TypeA})
+		require.NoError(t, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	// Of 20 draws from 65,536 ids two may coincide by chance; from 28,232 ports
+	// too; more than two is no chance.
+	require.GreaterOrEqual(t, len(ports), times-2)
+	require.GreaterOrEqual(t, len(ids), times-2)
+	require.Equal(t, times, len(cases))
+	for written := range cases {
+		require.True(t, strings.EqualFold(name+".", written))
+	}
+}
+
+func TestWithoutAnUpstreamTheErrorSaysSo(t *testing.T) {
+	r := NewResolver(ResolverConfig{}, ResolverDeps{})
+	_, err := r.lookup(context.Background(), question{asked, dns.TypeA})
+	require.ErrorIs(t, err, errNoUpstream)
+}
+
+func TestParseUpstream(t *testing.T) {
+	for s, want := range map[string]string{
+		"9.9.9.9":            "9.9.9.9:53",
+		"127.0.0.1:5353":     "127.0.0.1:5353",
+		"2620:fe::fe":        "[2620:fe::fe]:53",
+		"[2620:fe::fe]":      "[2620:fe::fe]:53",
+		"[2620:fe::fe]:5353": "[2620:fe::fe]:5353",
+		"tcp://9.9.9.9":      "9.9.9.9:53",
+		"udp://9.9.9.9:54":   "9.9.9.9:54",
+	} {
+		u, err := ParseUpstream(s)
+		require.NoError(t, err, s)
+		require.Equal(t, want, u.Addr().String())
+		require.Equal(t, s, u.String())
+		require.Equal(t, strings.HasPrefix(s, "tcp"), u.tcp)
+	}
+	for s, says := range map[string]string{
+		"dns.quad9.net":               "by its IP address",
+		"":                            "by its IP address",
+		"9.9.9.9:0":                   "by its IP address",
+		"9.9.9.9:99999":               "by its IP address",
+		"tls://9.9.9.9#dns.quad9.net": "this version does not speak tls",
+		"https://9.9.9.9/dns-query":   "this version does not speak https",
+		"quic://9.9.9.9":              `"quic" is no way to ask`,
+	} {
+		_, err := ParseUpstream(s)
+		require.ErrorContains(t, err, says, s)
+	}
+}
+
+func TestSystemUpstreams(t *testing.T) {
+	list, err := SystemUpstreams("testdata/resolv.conf")
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.Equal(t, "192.0.2.53:53", list[0].Addr().String())
+	require.Equal(t, "[2001:db8::53]:53", list[1].Addr().String())
+	_, err = SystemUpstreams("testdata/resolv.empty")
+	require.ErrorContains(t, err, "set dns.upstreams")
+	_, err = SystemUpstreams("testdata/not-there")
+	require.Error(t, err)
+}

@@ -1,0 +1,72 @@
+package dnsallow
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/nettest"
+	"gatehouse/policy"
+)
+
+// FuzzRespond throws packets at the server: it never crashes, it answers or
+// drops, every answer can be read and is about the question asked, every answer
+// is in the book, and no name that is not permitted ever reaches an upstream.
+func FuzzRespond(f *testing.F) {
+	for _, m := range []*dns.Msg{
+		query("www.groupcall.co.uk.", dns.TypeA), query("other.servicebus.windows.net.", dns.TypeAAAA),
+		query("mask.icloud.com.", dns.TypeHTTPS), query("emergeen.servicebus.windows.net.", dns.TypeANY),
+		new(dns.Msg).SetUpdate("groupcall.co.uk."), new(dns.Msg).SetAxfr("groupcall.co.uk."),
+		new(dns.Msg).SetQuestion(`a\.b\000.Groupcall.co.uk.`, dns.TypeA),
+	} {
+		f.Add(packed(f, m), false)
+	}
+	up := nettest.NewDNS(f, schoolZone...)
+	book := new(ledger)
+	live := new(policy.Live)
+	live.Swap(schoolRules(f))
+	s := NewServer(ServerConfig{}, ServerDeps{Live: live, Resolver: resolverTo(f, up, newClock()), Sink: book})
+	from := &net.UDPAddr{IP: loopback.AsSlice(), Port: 4711}
+	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
+		before := len(book.all())
+		sent := string(packet)
+		reply := s.respond(t.Context(), packet, from, tcp)
+		require.Equal(t, sent, string(packet), "the packet is only read")
+		if reply == nil {
+			require.True(t, len(packet) < headerBytes || packet[2]&flagResponse != 0)
+			require.Len(t, book.all(), before)
+			return
+		}
+		require.Len(t, book.all(), before+1)
+		require.Equal(t, packet[:2], reply[:2])
+		m := new(dns.Msg)
+		require.NoError(t, m.Unpack(reply))
+		require.True(t, m.Response)
+		require.LessOrEqual(t, len(m.Question), 1)
+		if !tcp {
+			require.LessOrEqual(t, len(reply), payload)
+		}
+		if len(m.Question) == 1 {
+			asked := new(dns.Msg)
+			require.NoError(t, asked.Unpack(packet))
+			require.Equal(t, asked.Question[0], m.Question[0])
+		}
+		requireOnlyPermittedNamesAsked(t, up)
+	})
+}
+
+func requireOnlyPermittedNamesAsked(t *testing.T, up *nettest.DNS) {
+	t.Helper()
+	for _, q := range up.Questions() {
+		permitted := q.Name == "emergeen.servicebus.windows.net" || q.Name == "west.servicebus.windows.net" ||
+			q.Name == "pinned.example.org" || q.Name == "strict.example.org" ||
+			strings.HasSuffix(q.Name, ".groupcall.co.uk") || strings.HasSuffix(q.Name, ".icloud.com")
+		require.True(t, permitted, q.Name)
+		require.NotEqual(t, "blocked.groupcall.co.uk", q.Name)
+		require.False(t, strings.HasPrefix(q.Name, "mask."), q.Name)
+		require.Contains(t, []string{"A", "AAAA"}, q.Type)
+	}
+}

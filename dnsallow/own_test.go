@@ -1,0 +1,108 @@
+package dnsallow
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/miekg/dns"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/nettest"
+	"gatehouse/policy"
+)
+
+// school opens a window that answers a name itself and forwards a zone.
+func school(t *testing.T, rules ...policy.Rule) (w *window, controller *nettest.DNS) {
+	controller = nettest.NewDNS(t,
+		"dc1.school.local. 600 IN A 10.0.0.10",
+		"_ldap._tcp.school.local. 600 IN SRV 0 100 389 dc1.school.local.",
+		"files.school.local. 600 IN CNAME dc1.school.local.",
+		"outside.school.local. 600 IN CNAME www.example.org.",
+		"www.example.org. 600 IN A 13.13.13.13",
+	)
+	up := nettest.NewDNS(t)
+	hosts := map[policy.Host][]netip.Addr{
+		host(t, "www.school.example"): {netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")},
+	}
+	zones := []Zone{
+		{Name: host(t, "local"), Servers: []Upstream{upstream(t, up.Addr)}},
+		{Name: host(t, "school.local"), Servers: []Upstream{upstream(t, controller.Addr)}},
+	}
+	w = open(t, up, compile(t, rules...), func(_ *ServerConfig, d *ServerDeps) {
+		d.Resolver = resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Hosts, c.Zones = hosts, zones })
+	})
+	return w, controller
+}
+
+func TestOwnNamesAreAnsweredToEveryPermittedClient(t *testing.T) {
+	w, controller := school(t)
+	for what, c := range map[string]struct {
+		name  string
+		qtype uint16
+		rcode int
+		want  []string
+	}{
+		"a host, IPv4":                       {"WWW.school.example.", dns.TypeA, dns.RcodeSuccess, []string{"A 192.0.2.7"}},
+		"a host, IPv6":                       {"www.school.example.", dns.TypeAAAA, dns.RcodeSuccess, []string{"AAAA 2001:db8::7"}},
+		"a host, another type":               {"www.school.example.", dns.TypeMX, dns.RcodeSuccess, nil},
+		"a host, ANY":                        {"www.school.example.", dns.TypeANY, dns.RcodeSuccess, []string{`HINFO "RFC8482" ""`}},
+		"a forwarded name":                   {"DC1.school.local.", dns.TypeA, dns.RcodeSuccess, []string{"A 10.0.0.10"}},
+		"a forwarded name of any type":       {"_ldap._tcp.school.local.", dns.TypeSRV, dns.RcodeSuccess, []string{"SRV 0 100 389 dc1.school.local."}},
+		"a forwarded alias":                  {"files.school.local.", dns.TypeA, dns.RcodeSuccess, []string{"CNAME dc1.school.local.", "A 10.0.0.10"}},
+		"what leads out of the zone is left": {"outside.school.local.", dns.TypeA, dns.RcodeSuccess, []string{"CNAME www.example.org."}},
+		"a forwarded name that is not there": {"none.school.local.", dns.TypeA, dns.RcodeNameError, nil},
+		"a forwarded transfer":               {"school.local.", dns.TypeAXFR, dns.RcodeRefused, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			reply := w.ask(t, query(c.name, c.qtype))
+			require.Equal(t, dns.RcodeToString[c.rcode], dns.RcodeToString[reply.Rcode])
+			require.Equal(t, append([]string{}, c.want...), answers(reply))
+			if len(reply.Answer) > 0 {
+				require.Equal(t, c.name, reply.Answer[0].Header().Name)
+			}
+			w.book.only(t)
+		})
+	}
+	require.Zero(t, w.up.Asked("", ""), "the longest zone counts, and hosts are nobody else's business")
+	require.Positive(t, controller.Asked("", ""))
+}
+
+func TestOwnNamesAreStillRefusedWhereADenyOrACanarySaysSo(t *testing.T) {
+	w, controller := school(t, deny(t, "never", "dc1.school.local"), deny(t, "nor", "www.school.example"))
+	for _, name := range []string{"dc1.school.local.", "www.school.example."} {
+		require.Equal(t, dns.RcodeNameError, w.ask(t, query(name, dns.TypeA)).Rcode)
+		require.Equal(t, policy.DeniedByRule, w.book.only(t).Verdict.Reason)
+	}
+	require.Zero(t, controller.Asked("", ""))
+}
+
+func TestAnUpdateOfAForwardedZoneIsRefused(t *testing.T) {
+	w, controller := school(t)
+	require.Equal(t, dns.RcodeRefused, w.ask(t, new(dns.Msg).SetUpdate("school.local.")).Rcode)
+	require.Equal(t, dns.RcodeNotImplemented, w.ask(t, new(dns.Msg).SetUpdate("example.org.")).Rcode)
+	require.Zero(t, controller.Asked("", ""))
+}
+
+func TestAZoneWhoseServersFailIsSERVFAIL(t *testing.T) {
+	w, controller := school(t)
+	controller.Handle("dc1.school.local", nettest.Rcode(dns.RcodeServerFailure))
+	reply := w.ask(t, query("dc1.school.local.", dns.TypeA))
+	require.Equal(t, dns.RcodeServerFailure, reply.Rcode)
+	code, _ := explained(reply)
+	require.Equal(t, dns.ExtendedErrorCodeNoReachableAuthority, code)
+}
+
+func TestTheProxyNeedsARuleForOwnNames(t *testing.T) {
+	private := func(r *policy.Rule) { r.Addresses = policy.Addresses{Prefixes: policy.PrivateRanges()} }
+	w, controller := school(t, allow(t, "dc", "dc1.school.local", private), allow(t, "web", "www.school.example", intoPrefix("192.0.2.0/24")))
+	p := w.live.Policy()
+	permits, _, err := w.resolver.Resolve(t.Context(), permit(t, p, machine, "dc1.school.local", 443, w.clock.Now()))
+	require.NoError(t, err)
+	require.Equal(t, []string{"10.0.0.10"}, addrs(permits))
+	require.Positive(t, controller.Asked("dc1.school.local", "A"))
+	permits, _, err = w.resolver.Resolve(t.Context(), permit(t, p, machine, "www.school.example", 443, w.clock.Now()))
+	require.NoError(t, err)
+	require.Equal(t, []string{"192.0.2.7"}, addrs(permits))
+	v, _ := p.Connect(policy.Connect{Client: machine, Surface: policy.CONNECT, Dest: policy.Dest{Host: host(t, "files.school.local"), Port: 443}, At: w.clock.Now()})
+	require.Equal(t, policy.HostNotListed, v.Reason)
+}
