@@ -1,13 +1,11 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
+	"errors"
 	"net"
-	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,13 +15,11 @@ import (
 	"go.uber.org/goleak"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience is how long a test waits for what must come.
-const patience = 10 * time.Second
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
@@ -61,7 +57,7 @@ func (f *fakeResolver) Resolve(ctx context.Context, permit policy.Permit) (permi
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, v, fmt.Errorf("no such name")
+		return nil, v, errors.New("no such name")
 	}
 	var refused policy.Verdict
 	for _, a := range addrs {
@@ -152,7 +148,7 @@ func allow(host string, port int, change ...func(*policy.Rule)) policy.Rule {
 		panic(err)
 	}
 	r := policy.Rule{
-		Name: fmt.Sprintf("%s-%d", host, port), Line: 7, Clients: policy.Clients{Any: true},
+		Name: host + "-" + strconv.Itoa(port), Line: 7, Clients: policy.Clients{Any: true},
 		Hosts: []policy.ListedHost{{HostPattern: pattern}}, Ports: []policy.PortRange{{First: uint16(port), Last: uint16(port)}},
 		Addresses: policy.Addresses{Default: true},
 	}
@@ -162,9 +158,7 @@ func allow(host string, port int, change ...func(*policy.Rule)) policy.Rule {
 	return r
 }
 
-func as(p policy.Protocol) func(*policy.Rule) { return func(r *policy.Rule) { r.Protocol = p } }
-
-// plainHTTP and tunnelled say what a port carries.
+// plainHTTP, rawTCP and overTLS say what a port carries.
 func plainHTTP(r *policy.Rule) { r.Protocol = policy.PlainHTTP }
 func rawTCP(r *policy.Rule)    { r.Protocol = policy.TCP }
 func overTLS(r *policy.Rule)   { r.Protocol = policy.TLS }
@@ -192,137 +186,47 @@ func (g *gate) record() *flow.Record {
 	select {
 	case r := <-g.records:
 		return r
-	case <-time.After(patience):
+	case <-time.After(nettest.Patience):
 		require.FailNow(g.t, "no record came")
 		return nil
 	}
 }
 
-// peer is a raw connection to the gate, or to whatever a test talks to.
-type peer struct {
-	t testing.TB
-	net.Conn
-	in *bufio.Reader
-}
-
-func (g *gate) dial() *peer {
+// dial connects to the gate.
+func (g *gate) dial() *nettest.Peer {
 	g.t.Helper()
-	return dialPeer(g.t, g.addr)
+	return nettest.Dial(g.t, g.addr)
 }
 
-func dialPeer(t testing.TB, addr string) *peer {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	return &peer{t: t, Conn: conn, in: bufio.NewReader(conn)}
+// get sends a plain GET for a host and port on a new connection.
+func (g *gate) get(host string, port int, path string) *nettest.Peer {
+	g.t.Helper()
+	return g.dial().Say("GET http://%[1]s:%[2]d%[3]s HTTP/1.1\r\nHost: %[1]s:%[2]d\r\n\r\n", host, port, path)
 }
 
-// say sends bytes as they stand.
-func (p *peer) say(format string, args ...any) *peer {
-	p.t.Helper()
-	_, err := fmt.Fprintf(p.Conn, format, args...)
-	require.NoError(p.t, err)
-	return p
+// connect opens a tunnel that is expected to be opened.
+func (g *gate) connect(host string, port int) *nettest.Peer {
+	g.t.Helper()
+	c := g.dial().Say("CONNECT %[1]s:%[2]d HTTP/1.1\r\nHost: %[1]s:%[2]d\r\n\r\n", host, port)
+	return c.Expect("HTTP/1.1 200 Connection established\r\n\r\n")
 }
 
-// head reads up to and including an empty line.
-func (p *peer) head() string {
-	p.t.Helper()
-	var b strings.Builder
-	for {
-		line, err := p.in.ReadString('\n')
-		b.WriteString(line)
-		require.NoError(p.t, err, "after %q", b.String())
-		if line == "\r\n" {
-			return b.String()
-		}
-	}
-}
+func portOf(o *nettest.Origin) string { return strconv.Itoa(o.Port) }
 
-// expect reads exactly what is given.
-func (p *peer) expect(want string) *peer {
-	p.t.Helper()
-	got := make([]byte, len(want))
-	n, err := io.ReadFull(p.in, got)
-	require.NoError(p.t, err, "got %q of %q", got[:n], want)
-	require.Equal(p.t, want, string(got))
-	return p
-}
-
-// response reads one whole response.
-func (p *peer) response(method string) (*http.Response, string) {
-	p.t.Helper()
-	resp, err := http.ReadResponse(p.in, &http.Request{Method: method})
-	require.NoError(p.t, err)
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(p.t, err)
-	return resp, string(body)
-}
-
-// ended waits for the end of the connection, orderly or not, and returns what
-// came before.
-func (p *peer) ended() (rest string, err error) {
-	p.t.Helper()
-	b, err := io.ReadAll(p.in)
-	if n, ok := err.(net.Error); ok && n.Timeout() {
-		require.FailNow(p.t, "the connection did not end")
-	}
-	return string(b), err
-}
-
-// origin is a raw server: each connection is handed to the test's script.
-type origin struct {
-	addr  string
-	port  int
-	conns chan *peer
-}
-
-// newOrigin listens on loopback; take hands out its connections.
-func newOrigin(t *testing.T) *origin {
+// freePort is a port on which nobody listens.
+func freePort(t *testing.T) int {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	o := &origin{addr: ln.Addr().String(), port: ln.Addr().(*net.TCPAddr).Port, conns: make(chan *peer, 64)}
-	var accepting sync.WaitGroup
-	accepting.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			conn.SetDeadline(time.Now().Add(patience))
-			o.conns <- &peer{t: t, Conn: conn, in: bufio.NewReader(conn)}
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		accepting.Wait()
-		for len(o.conns) > 0 {
-			(<-o.conns).Close()
-		}
-	})
-	return o
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// take waits for the next connection.
-func (o *origin) take(t testing.TB) *peer {
-	t.Helper()
-	select {
-	case p := <-o.conns:
-		t.Cleanup(func() { p.Close() })
-		return p
-	case <-time.After(patience):
-		require.FailNow(t, "nobody connected to the origin")
-		return nil
+func methods(list ...string) func(*policy.Rule) { return func(r *policy.Rule) { r.Methods = list } }
+
+func prefixesOf(list ...string) (p []netip.Prefix) {
+	for _, s := range list {
+		p = append(p, netip.MustParsePrefix(s))
 	}
+	return p
 }
-
-// untouched asserts that nobody has connected.
-func (o *origin) untouched(t testing.TB) {
-	t.Helper()
-	require.Empty(t, o.conns, "the origin was dialled")
-}
-
-func port(o *origin) string { return fmt.Sprint(o.port) }

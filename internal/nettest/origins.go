@@ -1,0 +1,152 @@
+package nettest
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// NewCannedOrigin answers every connection's first request head with the same
+// bytes, whatever they are, and ends the connection; reset ends it with a reset.
+// It is how answers are cut off, over-long or badly framed.
+func NewCannedOrigin(t testing.TB, reply string, reset bool) (addr string, port int) {
+	return serve(t, func(conn net.Conn) {
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		if _, err := readHead(in); err != nil {
+			return
+		}
+		io.WriteString(conn, reply)
+		if !reset {
+			return
+		}
+		// A reset overtakes what was sent: wait until the peer has closed or
+		// has had time to read. Reading blocks until one of them.
+		conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		in.Peek(1)
+		conn.(*net.TCPConn).SetLinger(0)
+	})
+}
+
+// NewAMQPPeer is a peer that speaks the opening of AMQP 1.0 (the protocol header
+// of section 2.2 of the standard) and echoes whatever follows, until its client
+// ends.
+func NewAMQPPeer(t testing.TB) (addr string, port int) {
+	return serve(t, func(conn net.Conn) {
+		defer conn.Close()
+		header := make([]byte, len(AMQPHeader))
+		if _, err := io.ReadFull(conn, header); err != nil || string(header) != AMQPHeader {
+			return
+		}
+		io.WriteString(conn, AMQPHeader)
+		io.Copy(conn, conn)
+	})
+}
+
+// AMQPHeader is how both sides of an AMQP 1.0 connection begin.
+const AMQPHeader = "AMQP\x00\x01\x00\x00"
+
+// NewUpgradeOrigin answers a WebSocket handshake (RFC 6455, section 4.2.2) and
+// echoes the bytes that follow, frames or not. A client that sends "bye" sees
+// the origin close first.
+func NewUpgradeOrigin(t testing.TB) (addr string, port int) {
+	return serve(t, func(conn net.Conn) {
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		head, err := readHead(in)
+		if err != nil || !strings.Contains(strings.ToLower(head), "\r\nupgrade: websocket\r\n") {
+			io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+			websocketAccept(field(head, "Sec-Websocket-Key")))
+		echoUntilBye(conn, in)
+	})
+}
+
+func echoUntilBye(conn net.Conn, in io.Reader) {
+	b := make([]byte, 4096)
+	for {
+		n, err := in.Read(b)
+		if strings.Contains(string(b[:n]), "bye") || err != nil {
+			return
+		}
+		conn.Write(b[:n])
+	}
+}
+
+// websocketAccept is the answer to a handshake key.
+func websocketAccept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// field is the value of the first field of that name in a head, whatever its
+// case.
+func field(head, name string) string {
+	for line := range strings.SplitSeq(head, "\r\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(key, name) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// TLSOrigin is a TLS server on loopback that echoes what it is sent.
+type TLSOrigin struct {
+	Addr  string
+	Port  int
+	Roots *x509.CertPool // trusts its certificate
+}
+
+// NewTLSOrigin serves the given names with a certificate of its own.
+func NewTLSOrigin(t testing.TB, names ...string) *TLSOrigin {
+	t.Helper()
+	cert, leaf := selfSigned(t, names)
+	o := &TLSOrigin{Roots: x509.NewCertPool()}
+	o.Roots.AddCert(leaf)
+	config := &tls.Config{Certificates: []tls.Certificate{cert}}
+	o.Addr, o.Port = serve(t, func(conn net.Conn) {
+		secure := tls.Server(conn, config)
+		defer secure.Close()
+		io.Copy(secure, secure)
+	})
+	return o
+}
+
+// selfSigned makes a certificate that is good for a day and for this test.
+func selfSigned(t testing.TB, names []string) (tls.Certificate, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("make a key: %v", err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test origin"}, DNSNames: names,
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatalf("make a certificate: %v", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatalf("read the certificate back: %v", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, leaf
+}
