@@ -60,7 +60,7 @@ func (p *Policy) survey(f *facts) survey {
 		return true
 	})
 	for _, i := range p.everywhere {
-		if r := &p.rules[i]; i < speaks && !r.expired(f.at) && r.speaksOfPaths() {
+		if r := &p.rules[i]; i < speaks && !r.expired(f.at) && r.names(f.client) && r.speaksOfPaths() {
 			speaks = i
 		}
 	}

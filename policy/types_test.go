@@ -110,7 +110,8 @@ func TestAnOddPathIsRefusedOnlyWhereARuleSpeaksOfPaths(t *testing.T) {
 
 func TestTheFirstRuleThatSpeaksOfPathsIsNamed(t *testing.T) {
 	p := compile(t,
-		with(deny("everywhere"), from("10.30.0.9"), paths("/x/*")),
+		with(deny("others"), from("10.30.0.9"), paths("/x/*")),
+		with(deny("everywhere"), from("10.20.0.5"), paths("/x/*")),
 		with(allow("wide", "*.example.org"), on(80), paths("/a/*")),
 		with(allow("exact", "www.example.org"), on(80), paths("/a/*")),
 	)
