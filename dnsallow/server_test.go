@@ -3,7 +3,6 @@ package dnsallow
 import (
 	"context"
 	"net"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -39,10 +38,14 @@ func (l *ledger) only(t testing.TB) *flow.Record {
 	t.Helper()
 	all := l.all()
 	require.Len(t, all, 1)
+	l.forget()
+	return all[0]
+}
+
+func (l *ledger) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records = nil
-	return all[0]
 }
 
 // window is a server on loopback with everything a test wants to look at.
@@ -67,10 +70,7 @@ func open(t testing.TB, up *nettest.DNS, p *policy.Policy, changes ...func(*Serv
 		change(&config, &deps)
 	}
 	w.Server = NewServer(config, deps)
-	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	require.NoError(t, err)
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	require.NoError(t, err)
+	udp, tcp := nettest.ListenDNS(t)
 	w.addr = udp.LocalAddr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -39,20 +39,22 @@ func NewDNS(t testing.TB, zone ...string) *DNS {
 	t.Helper()
 	d := &DNS{handlers: map[string]dns.HandlerFunc{}}
 	d.Zone(t, zone...)
-	packets, streams := listenBoth(t)
+	packets, streams := ListenDNS(t)
 	d.Addr = packets.LocalAddr().String()
 	d.serve(t, &dns.Server{PacketConn: packets, Handler: d.on("udp")})
 	d.serve(t, &dns.Server{Listener: streams, Handler: d.on("tcp")})
 	return d
 }
 
-// listenBoth finds a port that is free for UDP and for TCP.
-func listenBoth(t testing.TB) (net.PacketConn, net.Listener) {
+// ListenDNS opens UDP and TCP sockets on one free port of loopback. Whoever asks
+// closes them.
+func ListenDNS(t testing.TB) (*net.UDPConn, net.Listener) {
+	t.Helper()
 	var err error
 	for range 20 {
-		var packets net.PacketConn
+		var packets *net.UDPConn
 		var streams net.Listener
-		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+		if packets, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
 			continue
 		}
 		if streams, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
