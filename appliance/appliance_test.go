@@ -1,0 +1,591 @@
+package appliance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/nettest"
+)
+
+// site is a whole appliance on loopback, with an origin and an upstream DNS
+// server of its own.
+type site struct {
+	*Appliance
+	t      *testing.T
+	dir    string
+	origin *httptest.Server
+	port   string // of the origin
+	echo   string // port of a server that sends back what it gets
+	dns    *nettest.DNS
+	log    *locked // decisions
+	said   *locked
+	hangup chan os.Signal
+	stop   func() error // ends the appliance; what Run returned
+}
+
+// locked is a buffer that several goroutines may use.
+type locked struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.String()
+}
+
+const siteConfig = `
+[listen]
+proxy   = "127.0.0.1:0"
+dns     = "127.0.0.1:0"
+admin   = "127.0.0.1:0"
+metrics = "127.0.0.1:0"
+[dns]
+upstreams = "%s"
+[addresses]
+treat_as_public = "127.0.0.0/8"
+[state]
+dir = "state"
+`
+
+// rulesText is the site's rules file; PORT and ECHO are filled in.
+const rulesText = `version = 1
+
+[[client]]
+name = "here"
+from = "127.0.0.0/8"
+
+[[allow]]
+name     = "updates"
+hosts    = "www.groupcall.test"
+ports    = PORT
+protocol = "http"
+methods  = "GET"
+types    = { "*.inf" = "text/plain" , "*" = "any" }
+
+[[allow]]
+name  = "relay"
+hosts = "relay.groupcall.test"
+ports = ECHO
+`
+
+func (s *site) fill(text string) string {
+	return strings.NewReplacer("PORT", s.port, "ECHO", s.echo).Replace(text)
+}
+
+func newSite(t *testing.T, rules string) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), log: &locked{}, said: &locked{}, hangup: make(chan os.Signal, 1)}
+	s.origin = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		if strings.HasPrefix(r.URL.Path, "/html") {
+			w.Header().Set("Content-Type", "text/html")
+		}
+		io.WriteString(w, "[version]\n")
+	}))
+	t.Cleanup(s.origin.Close)
+	_, s.port, _ = net.SplitHostPort(s.origin.Listener.Addr().String())
+	s.echo = echo(t)
+	s.dns = nettest.NewDNS(t, "www.groupcall.test. 60 IN A 127.0.0.1", "relay.groupcall.test. 60 IN A 127.0.0.1")
+	write(t, filepath.Join(s.dir, "gatehouse.toml"), fmt.Sprintf(siteConfig, s.dns.Addr))
+	if rules != "" {
+		write(t, filepath.Join(s.dir, "rules.toml"), s.fill(rules))
+	}
+	s.start()
+	return s
+}
+
+// echo starts a server that sends back what it gets.
+func echo(t *testing.T) (port string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				io.Copy(conn, conn)
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	_, port, _ = net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+// start starts the appliance from its files; it is stopped with the test.
+func (s *site) start() {
+	files, err := Locate(filepath.Join(s.dir, "gatehouse.toml"), "")
+	require.NoError(s.t, err)
+	config, problems, err := files.ReadConfig()
+	require.NoError(s.t, err)
+	require.Empty(s.t, problems)
+	logger := newTestLogger(s.said)
+	s.Appliance = New(Options{Files: files, Config: config, Log: logger, Stdout: s.log, Hangup: s.hangup, Drain: 2 * time.Second,
+		Build: Build{Version: "test", Revision: "test", Go: "test"}})
+	require.NoError(s.t, s.Listen())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	s.stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	s.t.Cleanup(func() { require.NoError(s.t, s.stop()) })
+	s.healthy()
+}
+
+// healthy waits until the admin listener answers.
+func (s *site) healthy() {
+	status, _ := s.admin("GET", "/healthz") // the kernel queues the connection until Run serves it
+	require.Equal(s.t, 200, status)
+}
+
+func (s *site) address(of string) string { return s.Addresses()[of][0] }
+
+// admin asks the admin listener.
+func (s *site) admin(method, path string) (status int, body string) {
+	return s.ask(method, "http://"+s.address("admin")+path, nil)
+}
+
+func (s *site) ask(method, target string, proxy func(*http.Request) (*url.URL, error)) (status int, body string) {
+	s.t.Helper()
+	transport := &http.Transport{Proxy: proxy, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequest(method, target, nil)
+	require.NoError(s.t, err)
+	resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(req)
+	require.NoError(s.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(s.t, err)
+	return resp.StatusCode, string(text)
+}
+
+// get asks for a path of the origin, through the gate.
+func (s *site) get(path string) (status int, body string) {
+	s.t.Helper()
+	return s.ask("GET", "http://www.groupcall.test:"+s.port+path, http.ProxyURL(&url.URL{Scheme: "http", Host: s.address("proxy")}))
+}
+
+// connect opens a tunnel and gives what the gate answered.
+func (s *site) connect(target string) (net.Conn, *bufio.Reader, *http.Response) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.address("proxy"))
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, &http.Request{Method: "CONNECT"})
+	require.NoError(s.t, err)
+	return conn, in, resp
+}
+
+func (s *site) query(name string) *dns.Msg {
+	s.t.Helper()
+	m := new(dns.Msg).SetQuestion(name, dns.TypeA)
+	r, err := dns.Exchange(m, s.address("dns"))
+	require.NoError(s.t, err)
+	return r
+}
+
+func (s *site) setRules(text string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "rules.toml")
+	write(s.t, path+".new", s.fill(text))
+	require.NoError(s.t, os.Rename(path+".new", path))
+}
+
+func TestTheWholeGate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+
+	status, body := s.get("/update.inf?key=secret")
+	require.Equal(t, 200, status)
+	require.Equal(t, "[version]\n", body)
+	status, body = s.get("/html.inf")
+	require.Equal(t, 403, status)
+	require.Contains(t, body, "GH-")
+
+	conn, in, resp := s.connect("relay.groupcall.test:" + s.echo)
+	require.Equal(t, 200, resp.StatusCode)
+	_, err := conn.Write([]byte("ping\n"))
+	require.NoError(t, err)
+	line, err := in.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ping\n", line)
+	conn.Close()
+	_, _, refused := s.connect("relay.groupcall.test:22")
+	require.Equal(t, 403, refused.StatusCode)
+	id := refused.Header.Get("X-Gatehouse-Decision")
+
+	require.Equal(t, "127.0.0.1", s.query("www.groupcall.test.").Answer[0].(*dns.A).A.String())
+	require.Equal(t, dns.RcodeNameError, s.query("www.example.org.").Rcode)
+
+	a, err := NewControl(filepath.Join(s.dir, "state")).Decision(t.Context(), strings.ToLower(id))
+	require.NoError(t, err)
+	require.Equal(t, "denied", a.Verdict)
+	require.Equal(t, "port-not-listed", a.Reason)
+	require.Equal(t, "relay", a.Nearest.Rule)
+	require.Equal(t, id, a.ID)
+
+	require.NoError(t, s.stop())
+	text := scrape(t, s.tally)
+	for _, want := range []string{
+		`gatehouse_decisions_total{reason="matched",rule="updates",surface="http",verdict="allowed"} 1`,
+		`gatehouse_decisions_total{reason="type-not-listed",rule="updates",surface="http",verdict="denied"} 1`,
+		`gatehouse_decisions_total{reason="matched",rule="relay",surface="connect",verdict="allowed"} 1`,
+		`gatehouse_decisions_total{reason="port-not-listed",rule="relay",surface="connect",verdict="denied"} 1`,
+		`gatehouse_decisions_total{reason="matched",rule="updates",surface="dns",verdict="allowed"} 1`,
+		`gatehouse_decisions_total{reason="host-not-listed",rule="",surface="dns",verdict="denied"} 1`,
+		`gatehouse_open_connections{surface="http"} 0`,
+		`gatehouse_open_connections{surface="connect"} 0`,
+		`gatehouse_relayed_bytes_total{direction="sent",surface="connect"} 5`,
+		`gatehouse_relayed_bytes_total{direction="received",surface="connect"} 5`,
+	} {
+		require.Contains(t, text, want+"\n")
+	}
+	require.Equal(t, 6, strings.Count(text, "\ngatehouse_decisions_total{"), "exactly the decisions made")
+
+	var reasons []string
+	for line := range strings.Lines(s.log.String()) {
+		var d struct{ Reason, Path string }
+		require.NoError(t, json.Unmarshal([]byte(line), &d))
+		reasons = append(reasons, d.Reason)
+	}
+	require.ElementsMatch(t, []string{"matched", "type-not-listed", "matched", "port-not-listed", "matched", "host-not-listed"}, reasons)
+	require.NotContains(t, s.log.String(), "secret", "query strings are never written down")
+}
+
+func TestReloadUnderLoadLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	const workers, each = 4, 60
+	var all sync.WaitGroup
+	statuses := make(chan int, workers*each)
+	for range workers {
+		all.Go(func() {
+			proxy := http.ProxyURL(&url.URL{Scheme: "http", Host: s.address("proxy")})
+			transport := &http.Transport{Proxy: proxy}
+			defer transport.CloseIdleConnections()
+			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+			for range each {
+				resp, err := client.Get("http://www.groupcall.test:" + s.port + "/update.inf")
+				if err != nil {
+					statuses <- -1
+					continue
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				statuses <- resp.StatusCode
+			}
+		})
+	}
+	for i := range 20 {
+		text := rulesText + fmt.Sprintf("\n# version %d\n", i)
+		if i%2 == 1 {
+			text = "this is no rules file\n"
+		}
+		s.setRules(text)
+		status, _ := s.admin("POST", "/-/reload")
+		require.Equal(t, map[bool]int{true: 422, false: 200}[i%2 == 1], status)
+	}
+	all.Wait()
+	close(statuses)
+	for status := range statuses {
+		require.Equal(t, 200, status)
+	}
+	require.Contains(t, scrape(t, s.tally), fmt.Sprintf(
+		`gatehouse_decisions_total{reason="matched",rule="updates",surface="http",verdict="allowed"} %d`, workers*each))
+}
+
+func TestPassagesEndWithTheirPermission(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	conn, in, resp := s.connect("relay.groupcall.test:" + s.echo)
+	require.Equal(t, 200, resp.StatusCode)
+	_, err := conn.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = in.ReadByte()
+	require.NoError(t, err)
+
+	s.setRules(strings.Replace(rulesText, "relay.groupcall.test", "other.groupcall.test", 1))
+	s.hangup <- syscall.SIGHUP
+	_, err = in.ReadByte()
+	require.Error(t, err, "the tunnel ends")
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, s.stop())
+	require.Contains(t, s.log.String(), `"end":"policy"`)
+}
+
+func TestAChangedFileIsNoticedByItself(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	before := s.live.Policy()
+	s.setRules(rulesText + "\n[[deny]]\nname = \"no-more\"\nhosts = \"www.groupcall.test\"\n")
+	require.Eventually(t, func() bool { return s.live.Policy() != before }, 20*time.Second, 20*time.Millisecond)
+	status, _ := s.get("/update.inf")
+	require.Equal(t, 403, status)
+}
+
+func TestTheAdminListenerTellsTheState(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "") // no rules file
+	status, body := s.admin("GET", "/readyz")
+	require.Equal(t, 503, status)
+	require.Contains(t, body, "everything is refused")
+	require.Contains(t, body, "the file is not there")
+	status, _ = s.get("/update.inf")
+	require.Equal(t, 403, status)
+	require.Equal(t, dns.RcodeRefused, s.query("www.groupcall.test.").Rcode)
+	status, body = s.admin("GET", "/")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "no-policy")
+	require.Contains(t, body, "the file is not there")
+
+	s.setRules(strings.Replace(rulesText, "www.groupcall.test", "www.groupcall.test/<b>", 1))
+	status, body = s.admin("POST", "/-/reload")
+	require.Equal(t, 422, status)
+	require.Contains(t, body, "rules.toml:9:12: error GH01")
+	status, body = s.admin("GET", "/")
+	require.Equal(t, 200, status)
+	require.NotContains(t, body, "<b>", "what stands in a file is text, not markup")
+	require.Contains(t, body, "&lt;b&gt;")
+
+	s.setRules("mode = \"monitor\"\n" + rulesText)
+	status, body = s.admin("POST", "/-/reload")
+	require.Equal(t, 200, status, body)
+	require.Contains(t, body, "2 rules in force; before, everything was refused")
+	status, body = s.admin("GET", "/readyz")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "mode: monitor")
+	status, _ = s.admin("GET", "/-/reload")
+	require.Equal(t, 405, status, "reading changes nothing")
+	status, _ = s.admin("GET", "/nothing")
+	require.Equal(t, 404, status)
+}
+
+func TestTheMetricsListenerServesNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	for path, want := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/": 404} {
+		status, _ := s.ask("GET", "http://"+s.address("metrics")+path, nil)
+		require.Equal(t, want, status, path)
+	}
+	status, _ := s.ask("POST", "http://"+s.address("metrics")+"/-/reload", nil)
+	require.Equal(t, 404, status)
+}
+
+func TestNoRuleLeadsToTheAppliancesOwnListeners(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	for _, door := range []string{"admin", "proxy", "dns", "metrics"} {
+		_, port, err := net.SplitHostPort(s.address(door))
+		require.NoError(t, err)
+		s.setRules(rulesText + "\n[[allow]]\nname = \"own\"\nhosts = \"relay.groupcall.test\"\nprotocol = \"tcp\"\nports = " + port + "\n")
+		status, body := s.admin("POST", "/-/reload")
+		require.Equal(t, 200, status, body)
+		_, _, resp := s.connect("relay.groupcall.test:" + port)
+		require.NotEqual(t, 200, resp.StatusCode, door)
+	}
+}
+
+func TestTheEnvironmentsProxyChangesNothing(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://192.0.2.1:1")
+	t.Setenv("HTTPS_PROXY", "http://192.0.2.1:1")
+	s := newSite(t, rulesText)
+	status, _ := s.get("/update.inf")
+	require.Equal(t, 200, status)
+	config, _, err := Files{Config: filepath.Join(s.dir, "gatehouse.toml")}.ReadConfig()
+	require.NoError(t, err)
+	config.Listen.Admin = address(s.address("admin"))
+	require.NoError(t, config.Healthy(t.Context()))
+}
+
+func TestAnUpstreamThatIsTheGateItselfIsRefused(t *testing.T) {
+	c := DefaultConfig()
+	c.State.Dir = t.TempDir()
+	c.Listen.Proxy, c.Listen.Admin = nil, address("127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	at := ln.Addr().String()
+	ln.Close()
+	c.Listen.DNS = []Address{address(at)}
+	c.DNS.Upstreams = make([]DNSServer, 1)
+	require.NoError(t, c.DNS.Upstreams[0].UnmarshalText([]byte(at)))
+	err = New(Options{Config: &c, Log: quiet(), Stdout: io.Discard}).Listen()
+	require.ErrorContains(t, err, "own DNS listener")
+}
+
+func TestAnAddressThatIsTakenIsSaidAndLeavesNothingOpen(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	c := DefaultConfig()
+	c.State.Dir = t.TempDir()
+	c.Listen.Proxy, c.Listen.DNS = []Address{address("127.0.0.1:0")}, []Address{address("127.0.0.1:0")}
+	c.Listen.Admin = address(ln.Addr().String())
+	err = New(Options{Config: &c, Log: quiet(), Stdout: io.Discard}).Listen()
+	require.ErrorContains(t, err, "listen.admin")
+	require.ErrorContains(t, err, "free it, or change listen.admin")
+}
+
+func TestTheCommandSocketIsForItsOwnerOnly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	info, err := os.Stat(filepath.Join(s.dir, "state", socketName))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	_, err = openSocket(filepath.Join(s.dir, "state"))
+	require.ErrorContains(t, err, "another gatehouse answers", "and is not taken from a living one")
+
+	control := NewControl(filepath.Join(s.dir, "state"))
+	taken, words, err := control.Reload(t.Context(), false)
+	require.NoError(t, err)
+	require.True(t, taken)
+	require.Contains(t, words, "no rule changes")
+	_, err = control.Decision(t.Context(), "GH-00000000")
+	require.ErrorContains(t, err, "not among the last")
+
+	require.NoError(t, s.stop())
+	_, _, err = control.Reload(t.Context(), false)
+	require.ErrorIs(t, err, ErrNotRunning)
+	s.start() // the next one takes the place of what was left
+	_, _, err = control.Reload(t.Context(), false)
+	require.NoError(t, err)
+}
+
+func TestChangedServiceTagsComeIntoForceByThemselves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	require.NoError(t, s.stop())
+	tags := func(number int, prefix string) string {
+		return fmt.Sprintf(`{"changeNumber":%d,"cloud":"Public","values":[{"name":"AzureCloud.northeurope","id":"AzureCloud.northeurope",`+
+			`"properties":{"changeNumber":1,"region":"northeurope","platform":"Azure","systemService":"","addressPrefixes":[%q]}}]}`+"\n", number, prefix)
+	}
+	folder := filepath.Join(s.dir, "tags")
+	write(t, filepath.Join(folder, "ServiceTags_Public_20260302.json"), tags(1, "192.0.2.0/24"))
+	text, err := os.ReadFile(filepath.Join(s.dir, "gatehouse.toml"))
+	require.NoError(t, err)
+	write(t, filepath.Join(s.dir, "gatehouse.toml"), string(text)+"[azure]\ntags = \"tags\"\n")
+	s.setRules(rulesText + "\n[[allow]]\nname = \"region\"\nhosts = \"cloud.groupcall.test\"\nports = " + s.echo + "\naddresses = \"northeurope\"\n")
+	s.dns.Zone(t, "cloud.groupcall.test. 1 IN A 198.51.100.7")
+	s.start()
+	require.Empty(t, s.query("cloud.groupcall.test.").Answer, "outside the region")
+
+	before := s.live.Policy()
+	write(t, filepath.Join(folder, "ServiceTags_Public_20260309.json"), tags(2, "198.51.100.0/24"))
+	require.Eventually(t, func() bool { return s.live.Policy() != before }, 20*time.Second, 20*time.Millisecond)
+	require.Len(t, s.query("cloud.groupcall.test.").Answer, 1, "the region has grown")
+	require.Contains(t, scrape(t, s.tally), "gatehouse_azure_tags_change_number 2\n")
+
+	inForce := s.tags.file()
+	write(t, filepath.Join(folder, "ServiceTags_Public_20260316.json"), `{"changeNumber":3,"cloud":"Public","values":[]}`+"\n")
+	require.Eventually(t, func() bool { return s.book.Status().Tags != "" }, 20*time.Second, 20*time.Millisecond)
+	require.Same(t, inForce, s.tags.file(), "a file that lacks a tag in use changes nothing")
+	_, body := s.admin("GET", "/readyz")
+	require.Contains(t, body, "warning: ")
+}
+
+const webWithTLS = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
+
+// selfSigned writes a certificate for 127.0.0.1 and a web configuration that
+// names it, with a login where one is given.
+func selfSigned(t *testing.T, dir, login string) (roots *x509.CertPool) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	write(t, filepath.Join(dir, "cert.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	write(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	text := webWithTLS
+	if login != "" {
+		text += "basic_auth_users:\n  " + login + "\n"
+	}
+	write(t, filepath.Join(dir, "web.yml"), text)
+	roots = x509.NewCertPool()
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	roots.AddCert(cert)
+	return roots
+}
+
+// login is the password "correct horse", hashed by bcrypt at its lowest cost.
+const login = "admin: $2a$04$bIpqy5ww2iMSAmkbE7wDrufErZy3k1A7MrXA9l6GVNIRLkCDVXrgm"
+
+func TestBeyondLoopbackTheAdminListenerAsksForLoginAndTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	selfSigned(t, dir, "")
+	_, problems := ParseConfig(filepath.Join(dir, "gatehouse.toml"), []byte("[listen]\nadmin = \"0.0.0.0:9080\"\nweb_config = \"web.yml\"\n"))
+	require.Len(t, problems, 1)
+	require.Contains(t, problems[0].Message, "asks for no login")
+
+	roots := selfSigned(t, dir, login)
+	config, problems := ParseConfig(filepath.Join(dir, "gatehouse.toml"),
+		[]byte("[listen]\nproxy = []\ndns = []\nadmin = \"0.0.0.0:0\"\nweb_config = \"web.yml\"\n[state]\ndir = \"state\"\n"))
+	require.Empty(t, problems)
+	a := New(Options{Files: Files{Config: filepath.Join(dir, "gatehouse.toml"), Rules: filepath.Join(dir, "rules.toml")}, Config: config, Log: quiet(), Stdout: io.Discard})
+	require.NoError(t, a.Listen())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	defer func() { cancel(); require.NoError(t, <-ended) }()
+	_, port, err := net.SplitHostPort(a.Addresses()["admin"][0])
+	require.NoError(t, err)
+	ask := func(user string) int {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}
+		req, err := http.NewRequest("GET", "https://127.0.0.1:"+port+"/healthz", nil)
+		require.NoError(t, err)
+		if user != "" {
+			req.SetBasicAuth(user, "correct horse")
+		}
+		resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(req)
+		require.NoError(t, err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	require.Equal(t, 401, ask(""))
+	require.Equal(t, 200, ask("admin"))
+	require.NoError(t, config.Healthy(t.Context()), "healthcheck goes by the socket")
+
+	write(t, filepath.Join(dir, "web.yml"), webWithTLS) // somebody takes the login out of the file
+	require.NotEqual(t, 200, ask(""), "the door closes; it does not open")
+}
