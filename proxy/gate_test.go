@@ -230,3 +230,28 @@ func prefixesOf(list ...string) (p []netip.Prefix) {
 	}
 	return p
 }
+
+func (f *fakeResolver) set(name string, addrs ...netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names[name] = addrs
+}
+
+// door is a listener at a given address.
+type door struct{ net.Listener }
+
+func listenAt(t *testing.T, addr string) door {
+	t.Helper()
+	ln, err := net.Listen("tcp", addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	return door{ln}
+}
+
+func (d door) take(t *testing.T) *nettest.Peer {
+	t.Helper()
+	d.Listener.(*net.TCPListener).SetDeadline(time.Now().Add(nettest.Patience))
+	conn, err := d.Accept()
+	require.NoError(t, err)
+	return nettest.NewPeer(t, conn)
+}

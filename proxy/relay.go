@@ -79,11 +79,11 @@ func (r *relay) idleFor(moved bool) bool {
 	return time.Since(r.active) >= r.idle
 }
 
-// ended remembers which side ended first.
+// ended remembers which side ended first, or that neither did any more.
 func (r *relay) ended(how string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.end == "" {
+	if r.end == "" || how == "idle" {
 		r.end = how
 	}
 }
