@@ -136,7 +136,7 @@ func (d *document) bindScalar(n *scan.Node, v reflect.Value) {
 			v.SetUint(uint64(i))
 			return
 		}
-		d.wrongType(n, "a whole number of 0 or more")
+		d.wrongType(n, fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)>>(64-v.Type().Bits())))
 	default:
 		panic(fmt.Sprintf("rules: a field of kind %s cannot be read from TOML", v.Kind()))
 	}

@@ -12,14 +12,14 @@ const mostClashes = 100
 // compare finds what single rules cannot show: allows that contradict each
 // other where they meet, and clauses that the ports they stand on rule out.
 func (c *compiler) compare() {
+	c.allows = index(c.entries, func(e *entry) bool { return !e.Deny })
 	c.clashes()
-	stated := index(c.entries, func(e *entry) bool { return !e.Deny && e.Protocol != policy.ProtocolUnknown })
 	for _, e := range c.entries {
 		if e.Deny {
 			continue
 		}
 		c.forwarded(e)
-		c.seen(e, stated)
+		c.seen(e)
 		c.inspected(e)
 		c.matchable(e)
 	}
@@ -51,7 +51,7 @@ func (c *compiler) clashes() {
 	for _, k := range clashKinds {
 		told := map[[2]int]bool{}
 		keep := func(e *entry) bool { return !e.Deny && k.says(e) != "" }
-		pairs(c.entries, keep, func(a, b place, port uint16) {
+		c.allows.pairs(c.entries, keep, func(a, b place, port uint16) {
 			if k.says(a.entry) == k.says(b.entry) || len(told) >= mostClashes {
 				return
 			}
@@ -105,14 +105,14 @@ func clauseNode(key string) func(*ruleTable) *scan.Node {
 
 // seen reports inner clauses on ports where the gate sees only bytes. A rule
 // that states no protocol follows one that does.
-func (c *compiler) seen(e *entry, stated *hostIndex) {
+func (c *compiler) seen(e *entry) {
 	clause, ok := e.innerClause()
 	if !ok || e.Via == policy.ViaForward || e.Protocol == policy.UDP {
 		return
 	}
 	for i := range e.Hosts {
 		for _, r := range (place{e, i}).ports() {
-			if port := c.blindPort(place{e, i}, r, stated); port != 0 {
+			if port := c.blindPort(place{e, i}, r); port != 0 {
 				c.doc.report(codeInnerTCP, e.clause(clauseNode(clause)), "protocol = \"tls\"",
 					"%s is stated, but port %d carries tcp here", clause, port)
 				return
@@ -124,9 +124,9 @@ func (c *compiler) seen(e *entry, stated *hostIndex) {
 // blindPort is a port of the range that carries plain tcp under the rules of
 // the place's host, 0 where none does. Ports without a usual protocol are
 // looked at by their first one.
-func (c *compiler) blindPort(p place, r policy.PortRange, stated *hostIndex) uint16 {
+func (c *compiler) blindPort(p place, r policy.PortRange) uint16 {
 	for _, port := range telling(r) {
-		if c.carried(p, port, stated) == policy.TCP {
+		if c.carried(p, port) == policy.TCP {
 			return port
 		}
 	}
@@ -153,14 +153,14 @@ func telling(r policy.PortRange) []uint16 {
 }
 
 // carried is the protocol of a port under the rules that meet at a place.
-func (c *compiler) carried(p place, port uint16, stated *hostIndex) policy.Protocol {
+func (c *compiler) carried(p place, port uint16) policy.Protocol {
 	if p.Protocol != policy.ProtocolUnknown {
 		return p.Protocol
 	}
 	protocol := policy.UsualProtocol(port)
 	one := []policy.PortRange{{First: port, Last: port}}
-	stated.above(p.pattern(), func(q place) bool {
-		if q.Protocol != policy.UDP && portMet(q.ports(), one) != 0 && clientsMeet(p.Clients, q.Clients) {
+	c.allows.above(p.pattern(), func(q place) bool {
+		if q.Protocol != policy.ProtocolUnknown && q.Protocol != policy.UDP && portMet(q.ports(), one) != 0 && clientsMeet(p.Clients, q.Clients) {
 			protocol = q.Protocol
 			return false
 		}

@@ -80,6 +80,7 @@ type compiler struct {
 	packs   []string
 	tags    []string
 	tests   []question
+	allows  *hostIndex // the allows among the entries
 }
 
 func (c *compiler) compile() *Loaded {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -28,11 +29,14 @@ type named struct {
 // another host of the file.
 func (c *compiler) warnLookAlikes() {
 	own := c.ownNames()
-	known := append([]string(nil), wellKnown...)
+	known := byLength{}
+	for _, name := range wellKnown {
+		known.add(name)
+	}
 	for _, e := range c.entries {
-		if e.table == nil {
-			for _, h := range e.Hosts {
-				known = append(known, h.String())
+		for i := range e.Hosts {
+			if e.table == nil {
+				known.add(e.Hosts[i].String())
 			}
 		}
 	}
@@ -79,19 +83,26 @@ func (c *compiler) ownNames() []named {
 }
 
 // lookAlike finds a known name that the name, or one it is below of, resembles.
-func lookAlike(name string, known []string) (string, bool) {
+func lookAlike(name string, known byLength) (string, bool) {
 	for part := name; strings.Contains(part, "."); _, part, _ = strings.Cut(part, ".") {
-		for _, k := range known {
-			if part == k {
-				return "", false
-			}
-			if alike(part, k) {
-				return k, true
+		if slices.Contains(known[len(part)], part) {
+			return "", false
+		}
+		for n := len(part) - 1; n <= len(part)+1; n++ {
+			for _, k := range known[n] {
+				if alike(part, k) {
+					return k, true
+				}
 			}
 		}
 	}
 	return "", false
 }
+
+// byLength are names by their length: a look-alike differs by one at most.
+type byLength map[int][]string
+
+func (b byLength) add(name string) { b[len(name)] = append(b[len(name)], name) }
 
 // alike reports whether two names differ by one letter inserted, left out,
 // changed or swapped with its neighbour, in a label of at least four letters.
@@ -132,19 +143,13 @@ func labelAt(name string, i int) string {
 // warnApex tells of "*.x" where x is a name somebody registered and no allow
 // lists x itself.
 func (c *compiler) warnApex() {
-	listed := map[string]bool{}
-	for _, e := range c.entries {
-		for _, h := range e.Hosts {
-			listed[h.String()] = listed[h.String()] || !e.Deny
-		}
-	}
 	for _, e := range c.entries {
 		if e.table == nil || e.Deny {
 			continue
 		}
 		for i, h := range e.Hosts {
 			suffix, ok := h.Suffix()
-			if !ok || listed[suffix] || sharedSuffixes[suffix] {
+			if !ok || len(c.allows.exact[suffix]) > 0 || sharedSuffixes[suffix] {
 				continue
 			}
 			if registered, err := publicsuffix.EffectiveTLDPlusOne(suffix); err == nil && registered == suffix {

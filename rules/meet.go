@@ -25,7 +25,13 @@ type hostIndex struct {
 
 // index takes the entries that keep says.
 func index(entries []*entry, keep func(*entry) bool) *hostIndex {
-	x := &hostIndex{exact: map[string][]place{}, under: map[string][]place{}}
+	hosts := 0
+	for _, e := range entries {
+		if keep(e) {
+			hosts += len(e.Hosts)
+		}
+	}
+	x := &hostIndex{exact: make(map[string][]place, hosts), under: map[string][]place{}}
 	for _, e := range entries {
 		if !keep(e) {
 			continue
@@ -69,24 +75,21 @@ func (x *hostIndex) above(h policy.HostPattern, f func(place) bool) bool {
 	return true
 }
 
-// pairs calls f with every two places that can name one host and port to one
-// client; each pair of places once.
-func pairs(entries []*entry, keep func(*entry) bool, f func(a, b place, port uint16)) {
-	x := index(entries, keep)
+// pairs calls f with every two places of the entries that keep says which can
+// name one host and port to one client; each pair of places once.
+func (x *hostIndex) pairs(entries []*entry, keep func(*entry) bool, f func(a, b place, port uint16)) {
 	for _, e := range entries {
 		if !keep(e) {
 			continue
 		}
 		for i := range e.Hosts {
 			a := place{e, i}
-			name := a.pattern().String()
 			x.above(a.pattern(), func(b place) bool {
-				if a.entry == b.entry {
+				if a.entry == b.entry || !keep(b.entry) {
 					return true
 				}
 				// Where each is above the other, take the pair once.
-				other := b.pattern().String()
-				if len(starSuffix(name)) == len(starSuffix(other)) && a.order > b.order {
+				if a.order > b.order && len(starSuffix(a.pattern().String())) == len(starSuffix(b.pattern().String())) {
 					return true
 				}
 				if port := portMet(a.ports(), b.ports()); port != 0 && clientsMeet(a.Clients, b.Clients) {

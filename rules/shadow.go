@@ -11,27 +11,38 @@ import (
 // no allow ever meets.
 func (c *compiler) warnDenies() {
 	denies := index(c.entries, func(e *entry) bool { return e.Deny })
-	allowed := map[string]bool{} // suffixes below which an allow names something
-	allows := index(c.entries, func(e *entry) bool { return !e.Deny })
+	if len(denies.exact)+len(denies.under) == 0 {
+		return
+	}
 	for _, e := range c.entries {
-		if e.Deny {
-			continue
-		}
-		for i, h := range e.Hosts {
-			for s := starless(h.String()); s != ""; _, s, _ = strings.Cut(s, ".") {
-				allowed[s] = true
+		for i := range e.Hosts {
+			if !e.Deny {
+				c.shadowed(place{e, i}, denies)
 			}
-			c.shadowed(place{e, i}, denies)
 		}
 	}
 	if c.spec.Mode == policy.Monitor {
 		return // every name is let through, so every deny meets something
 	}
+	below := c.below()
 	for _, e := range c.entries {
 		if e.Deny && len(e.Hosts) > 0 {
-			c.idle(e, allows, allowed)
+			c.idle(e, below)
 		}
 	}
+}
+
+// below are the suffixes below which an allow names something.
+func (c *compiler) below() map[string]bool {
+	all := map[string]bool{}
+	for _, e := range c.entries {
+		for _, h := range e.Hosts {
+			for s := starless(h.String()); s != "" && !e.Deny; _, s, _ = strings.Cut(s, ".") {
+				all[s] = true
+			}
+		}
+	}
+	return all
 }
 
 // shadowed reports a host of an allow that a deny refuses whole.
@@ -57,14 +68,14 @@ func covers(a, b policy.HostPattern) bool {
 }
 
 // idle reports a deny whose hosts no allow names.
-func (c *compiler) idle(e *entry, allows *hostIndex, allowed map[string]bool) {
+func (c *compiler) idle(e *entry, below map[string]bool) {
 	for i := range e.Hosts {
 		name := e.Hosts[i].String()
 		suffix := starSuffix(name)
-		if suffix != "" && allowed[suffix] {
+		if suffix != "" && below[suffix] {
 			return
 		}
-		met := !allows.above(e.Hosts[i].HostPattern, func(a place) bool { return !clientsMeet(e.Clients, a.Clients) })
+		met := !c.allows.above(e.Hosts[i].HostPattern, func(a place) bool { return !clientsMeet(e.Clients, a.Clients) })
 		if met {
 			return
 		}
@@ -91,7 +102,7 @@ func (c *compiler) warnTypes() {
 			note(e, e)
 		}
 	}
-	pairs(c.entries, binds, func(a, b place, _ uint16) { note(a.entry, b.entry) })
+	c.allows.pairs(c.entries, binds, func(a, b place, _ uint16) { note(a.entry, b.entry) })
 }
 
 func bindingTypes(e *entry) []policy.TypeEntry {

@@ -17,15 +17,13 @@ type Unenforced struct {
 // unenforced lists the inner clauses of allows that stand on tls ports nobody
 // looks into. On the rule's plain http ports they are enforced all the same.
 func (c *compiler) unenforced() []Unenforced {
-	nevers := index(c.entries, func(e *entry) bool { return !e.Deny && e.Inspect == policy.InspectNever })
-	stated := index(c.entries, func(e *entry) bool { return !e.Deny && e.Protocol != policy.ProtocolUnknown })
 	var all []Unenforced
 	for _, e := range c.entries {
 		inner := e.Inner()
 		if e.Deny || len(inner) == 0 {
 			continue
 		}
-		why := c.whyBlind(e, nevers, stated)
+		why := c.whyBlind(e)
 		if why == "" {
 			continue
 		}
@@ -38,13 +36,13 @@ func (c *compiler) unenforced() []Unenforced {
 
 // whyBlind says why the inside of an entry's TLS is not seen, empty where it is
 // or where the entry has no TLS.
-func (c *compiler) whyBlind(e *entry, nevers, stated *hostIndex) string {
+func (c *compiler) whyBlind(e *entry) string {
 	for i := range e.Hosts {
 		p := place{e, i}
-		if !c.carriesTLS(p, stated) {
+		if !c.carriesTLS(p) {
 			continue
 		}
-		switch never := neverBy(p, nevers); {
+		switch never := c.neverBy(p); {
 		case policy.NeverInspected(sample(p.pattern())):
 			return p.pattern().String() + " is never inspected"
 		case never != nil:
@@ -57,10 +55,10 @@ func (c *compiler) whyBlind(e *entry, nevers, stated *hostIndex) string {
 }
 
 // carriesTLS reports whether one of the place's ports carries TLS.
-func (c *compiler) carriesTLS(p place, stated *hostIndex) bool {
+func (c *compiler) carriesTLS(p place) bool {
 	for _, r := range p.ports() {
 		for _, port := range telling(r) {
-			if c.carried(p, port, stated) == policy.TLS {
+			if c.carried(p, port) == policy.TLS {
 				return true
 			}
 		}
@@ -68,10 +66,11 @@ func (c *compiler) carriesTLS(p place, stated *hostIndex) bool {
 	return false
 }
 
-func neverBy(p place, nevers *hostIndex) *entry {
+// neverBy is an allow that keeps the place from being inspected.
+func (c *compiler) neverBy(p place) *entry {
 	var found *entry
-	nevers.above(p.pattern(), func(q place) bool {
-		if portMet(p.ports(), q.ports()) != 0 && clientsMeet(p.Clients, q.Clients) {
+	c.allows.above(p.pattern(), func(q place) bool {
+		if q.Inspect == policy.InspectNever && portMet(p.ports(), q.ports()) != 0 && clientsMeet(p.Clients, q.Clients) {
 			found = q.entry
 		}
 		return found == nil
