@@ -139,6 +139,9 @@ func account(r *flow.Record, p *policy.Policy) Account {
 
 // passage is what was asked, in the words that explain takes.
 func passage(r *flow.Record) string {
+	if r.Host == "" {
+		return "a request that was not read any further"
+	}
 	dest := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
 	switch r.Surface {
 	case policy.DNS:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +39,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return int(code)
 	}
 	fmt.Fprintf(stderr, "gatehouse: %v\n", err)
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		fmt.Fprintln(stderr, "see: gatehouse --help")
+	}
 	return exitBroken
 }
 
@@ -55,7 +59,24 @@ allowed and denied. "gatehouse run" starts it with built-in defaults on loopback
 		return fmt.Errorf("%w; see: %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(newRun(), newReload(), newCheck(), newExplain(), newPacks(), newHealthcheck(), newVersion())
+	hint(root)
 	return root
+}
+
+// hint has every complaint about arguments, in c and below it, end with where to
+// read on.
+func hint(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fmt.Errorf("%w; see: %s --help", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		hint(sub)
+	}
 }
 
 // configFlag is the flag that names gatehouse.toml.
