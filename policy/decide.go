@@ -127,7 +127,7 @@ func (p *Policy) judge(f *facts) Verdict {
 	v := p.allowing(f, &s)
 	s.dropped = v.Reason == AddressNotAllowed && p.Mode(f.at) == Enforce
 	if deny := p.denying(f, &s); deny != nil {
-		v = Verdict{Reason: DeniedByRule, Rule: deny, Overruled: v.Allowed()}
+		v = denied(DeniedByRule, deny)
 	}
 	v.Protocol = s.expected
 	return p.inMode(f, &s, v)

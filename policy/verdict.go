@@ -32,8 +32,6 @@ type Verdict struct {
 	// Would is set in monitor mode where the rules would have refused: the
 	// passage goes on, and Reason says why it would not have.
 	Would bool
-	// Overruled is set where a deny refused what an allow would have let pass.
-	Overruled bool
 	// Protocol is what the destination port carries under the rules that fit;
 	// filled in for Connect and Request.
 	Protocol Protocol
