@@ -110,19 +110,13 @@ func (j *judged) add(v policy.Verdict, l lead) {
 	j.leads = append(j.leads, l)
 }
 
-// refusal sums up why no address was left: the deny that dropped one which an
-// allow would have taken, else where the addresses lead. A deny that dropped
-// only what no allow would have taken is not the reason.
+// refusal sums up why no address was left: a deny, which the policy names only
+// for an address that an allow would have taken, else what is said of the first.
 func refusal(verdicts []policy.Verdict) policy.Verdict {
 	for _, v := range verdicts {
-		if v.Reason == policy.DeniedByRule && v.Overruled {
+		if v.Reason == policy.DeniedByRule {
 			return v
 		}
 	}
-	for _, v := range verdicts {
-		if v.Reason != policy.DeniedByRule {
-			return v
-		}
-	}
-	return policy.Verdict{Reason: policy.AddressNotAllowed, Rule: verdicts[0].Rule}
+	return verdicts[0]
 }

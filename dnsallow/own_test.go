@@ -22,6 +22,7 @@ func school(t *testing.T, rules ...policy.Rule) (w *window, controller *nettest.
 	)
 	up := nettest.NewDNS(t)
 	hosts := map[policy.Host][]netip.Addr{
+		host(t, "mask.icloud.com"):    {netip.MustParseAddr("192.0.2.8")},
 		host(t, "www.school.example"): {netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")},
 	}
 	zones := []Zone{
@@ -73,6 +74,8 @@ func TestOwnNamesAreStillRefusedWhereADenyOrACanarySaysSo(t *testing.T) {
 		require.Equal(t, dns.RcodeNameError, w.ask(t, query(name, dns.TypeA)).Rcode)
 		require.Equal(t, policy.DeniedByRule, w.book.only(t).Verdict.Reason)
 	}
+	require.Equal(t, dns.RcodeNameError, w.ask(t, query("mask.icloud.com.", dns.TypeA)).Rcode)
+	require.Equal(t, policy.Canary, w.book.only(t).Verdict.Reason)
 	require.Zero(t, controller.Asked("", ""))
 }
 

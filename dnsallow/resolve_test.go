@@ -44,6 +44,8 @@ func TestResolveLeadsOnlyWhereThePolicySays(t *testing.T) {
 			[]string{"A 13.74.107.71"}, append(inRegion(t), deny(t, "no", "", intoPrefix("13.74.0.0/16"))), []string{}, policy.DeniedByRule},
 		"a deny that drops what no allow would take is not the reason": {
 			[]string{"A 10.0.0.5"}, append(public, deny(t, "no", "", intoPrefix("10.0.0.0/8"))), []string{}, policy.AddressNotAllowed},
+		"of a denied address and one that leads nowhere the deny is the reason": {
+			[]string{"A 13.69.64.65", "A 13.74.107.71"}, append(inRegion(t), deny(t, "no", "", intoPrefix("13.74.0.0/16"))), []string{}, policy.DeniedByRule},
 		"an alias nobody restricts is followed": {
 			[]string{"CNAME ns-sb2.cloudapp.net.", "@cloudapp A 13.74.107.71"}, inRegion(t), []string{"13.74.107.71"}, policy.Matched},
 		"an alias outside the rule's list is refused": {
