@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// admission bounds the questions under way, in all and by client network, so
-// that one machine gone wild leaves room for the others.
+// admission bounds what is under way, in all and by client network, so that one
+// machine gone wild leaves room for the others.
 type admission struct {
 	total, each int
 
@@ -16,7 +16,7 @@ type admission struct {
 	networks map[netip.Prefix]int
 }
 
-// admitted is what becomes of one more question.
+// admitted is what becomes of one more.
 type admitted uint8
 
 const (
@@ -25,7 +25,7 @@ const (
 	silenced            // too many from this network
 )
 
-// enter lets one more question in, if there is room. release must be called
+// enter lets one more in, if there is room. release must be called
 // when it is done, whatever the outcome.
 func (a *admission) enter(client netip.Addr) (release func(), how admitted) {
 	network := networkOf(client)

@@ -9,8 +9,8 @@ import (
 // look-up. The first asker carries it out; there is no goroutine that could
 // outlive it. Where the first gives up, one of those who wait takes over.
 type flights struct {
-	mu  sync.Mutex
-	now map[question]*flight
+	mu    sync.Mutex
+	aloft map[question]*flight
 }
 
 type flight struct {
@@ -42,21 +42,21 @@ func (fs *flights) do(ctx context.Context, q question, look func(context.Context
 func (fs *flights) join(q question) (f *flight, mine bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if f := fs.now[q]; f != nil {
+	if f := fs.aloft[q]; f != nil {
 		return f, false
 	}
-	if fs.now == nil {
-		fs.now = map[question]*flight{}
+	if fs.aloft == nil {
+		fs.aloft = map[question]*flight{}
 	}
 	f = &flight{landed: make(chan struct{}), gone: true}
-	fs.now[q] = f
+	fs.aloft[q] = f
 	return f, true
 }
 
 func (fs *flights) carry(ctx context.Context, q question, f *flight, look func(context.Context, question) (*facts, error)) (*facts, error) {
 	defer func() { // also after a panic: nobody may wait for ever
 		fs.mu.Lock()
-		delete(fs.now, q)
+		delete(fs.aloft, q)
 		fs.mu.Unlock()
 		close(f.landed)
 	}()

@@ -22,8 +22,8 @@ type ServerConfig struct {
 	// client network, a /24 or a /56 (0: half of Concurrent); one more gets no
 	// answer at all.
 	Concurrent, PerNetwork int
-	// Connections is how many TCP connections may be open (0: 256); the oldest
-	// are not pushed out, a new one is closed at once.
+	// Connections is how many TCP connections may be open (0: 256), half of them
+	// from one network; one more is closed at once.
 	Connections int
 	// Idle is for how long a TCP connection may stay silent (0: 10 s).
 	Idle time.Duration
@@ -50,9 +50,9 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	gate        admission
-	workers     chan struct{} // one token for each UDP question under way
-	connections chan struct{} // one token for each open TCP connection
+	gate    admission     // of questions
+	lines   admission     // of TCP connections
+	workers chan struct{} // one token for each UDP question under way
 }
 
 // turningAway is how many questions may be at the door besides those inside.
@@ -74,9 +74,9 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 	}
 	return &Server{
 		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now,
-		gate:        admission{total: c.Concurrent, each: c.PerNetwork},
-		workers:     make(chan struct{}, c.Concurrent+turningAway),
-		connections: make(chan struct{}, c.Connections),
+		gate:    admission{total: c.Concurrent, each: c.PerNetwork},
+		lines:   admission{total: c.Connections, each: max(1, c.Connections/2)},
+		workers: make(chan struct{}, c.Concurrent+turningAway),
 	}
 }
 

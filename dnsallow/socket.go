@@ -88,14 +88,13 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 			rest(ctx)
 			continue
 		}
-		select {
-		case s.connections <- struct{}{}:
-		default:
+		release, how := s.lines.enter(addrOf(conn.RemoteAddr()))
+		if how != entered {
 			conn.Close()
 			continue
 		}
 		work.Go(func() {
-			defer func() { <-s.connections }()
+			defer release()
 			s.converse(ctx, questions, conn)
 		})
 	}
