@@ -51,10 +51,8 @@ func (c *compiler) clashes() {
 	for _, k := range clashKinds {
 		told := map[[2]int]bool{}
 		keep := func(e *entry) bool { return !e.Deny && k.says(e) != "" }
-		c.allows.pairs(c.entries, keep, func(a, b place, port uint16) {
-			if k.says(a.entry) == k.says(b.entry) || len(told) >= mostClashes {
-				return
-			}
+		differ := func(a, b *entry) bool { return len(told) < mostClashes && k.says(a) != k.says(b) }
+		c.allows.pairs(c.entries, keep, differ, func(a, b place, port uint16) {
 			first, second := a, b
 			if first.order > second.order {
 				first, second = second, first

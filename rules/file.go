@@ -2,6 +2,7 @@ package rules
 
 import (
 	"reflect"
+	"slices"
 
 	"gatehouse/rules/scan"
 )
@@ -153,10 +154,17 @@ func (s *scalar) elements() []*scan.Node {
 }
 
 // readFile reads the form of a rules file; what its values mean is looked at
-// later.
+// later. What stands where a table belongs and is none has been reported, and is
+// left out.
 func readFile(name string, raw []byte) *file {
 	f := &file{doc: parse(name, raw)}
 	v := reflect.ValueOf(f).Elem()
 	f.doc.bind(f.doc.root, v, keysOf(v.Type()))
+	f.Clients = slices.DeleteFunc(f.Clients, func(t clientTable) bool { return t.node == nil })
+	f.Packs = slices.DeleteFunc(f.Packs, func(t packTable) bool { return t.node == nil })
+	f.Allows = slices.DeleteFunc(f.Allows, func(t ruleTable) bool { return t.node == nil })
+	f.Denies = slices.DeleteFunc(f.Denies, func(t ruleTable) bool { return t.node == nil })
+	f.Publishes = slices.DeleteFunc(f.Publishes, func(t publishTable) bool { return t.node == nil })
+	f.Tests = slices.DeleteFunc(f.Tests, func(t testTable) bool { return t.node == nil })
 	return f
 }

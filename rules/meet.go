@@ -76,8 +76,9 @@ func (x *hostIndex) above(h policy.HostPattern, f func(place) bool) bool {
 }
 
 // pairs calls f with every two places of the entries that keep says which can
-// name one host and port to one client; each pair of places once.
-func (x *hostIndex) pairs(entries []*entry, keep func(*entry) bool, f func(a, b place, port uint16)) {
+// name one host and port to one client; each pair of places once. It leaves out
+// the pairs of entries that are of no interest.
+func (x *hostIndex) pairs(entries []*entry, keep func(*entry) bool, interest func(a, b *entry) bool, f func(a, b place, port uint16)) {
 	for _, e := range entries {
 		if !keep(e) {
 			continue
@@ -85,7 +86,7 @@ func (x *hostIndex) pairs(entries []*entry, keep func(*entry) bool, f func(a, b 
 		for i := range e.Hosts {
 			a := place{e, i}
 			x.above(a.pattern(), func(b place) bool {
-				if a.entry == b.entry || !keep(b.entry) {
+				if a.entry == b.entry || !keep(b.entry) || !interest(a.entry, b.entry) {
 					return true
 				}
 				// Where each is above the other, take the pair once.

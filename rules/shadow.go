@@ -88,21 +88,21 @@ func (c *compiler) idle(e *entry, below map[string]bool) {
 func (c *compiler) warnTypes() {
 	binds := func(e *entry) bool { return !e.Deny && len(bindingTypes(e)) > 0 }
 	told := map[[2]int]bool{}
-	note := func(a, b *entry) {
-		if a.order > b.order {
-			a, b = b, a
-		}
-		if pair := [2]int{a.order, b.order}; !told[pair] {
-			told[pair] = true
-			c.disagree(a, b)
-		}
-	}
+	pair := func(a, b *entry) [2]int { return [2]int{min(a.order, b.order), max(a.order, b.order)} }
 	for _, e := range c.entries {
 		if binds(e) {
-			note(e, e)
+			c.disagree(e, e)
 		}
 	}
-	c.allows.pairs(c.entries, binds, func(a, b place, _ uint16) { note(a.entry, b.entry) })
+	untold := func(a, b *entry) bool { return !told[pair(a, b)] }
+	c.allows.pairs(c.entries, binds, untold, func(a, b place, _ uint16) {
+		told[pair(a.entry, b.entry)] = true
+		if a.order < b.order {
+			c.disagree(a.entry, b.entry)
+		} else {
+			c.disagree(b.entry, a.entry)
+		}
+	})
 }
 
 func bindingTypes(e *entry) []policy.TypeEntry {
