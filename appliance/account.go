@@ -106,6 +106,15 @@ func (a Account) String() string {
 	return b.String()
 }
 
+// few is the first names and how many more there are.
+func few(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
 func (s Step) words() string {
 	switch {
 	case len(s.Carried)+len(s.Fell) == 0:

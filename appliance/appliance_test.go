@@ -389,7 +389,7 @@ func TestTheAdminListenerTellsTheState(t *testing.T) {
 	s.setRules("mode = \"monitor\"\n" + rulesText)
 	status, body = s.admin("POST", "/-/reload")
 	require.Equal(t, 200, status, body)
-	require.Contains(t, body, "2 rules in force; before, everything was refused")
+	require.Contains(t, body, "mode: monitor, was nothing in force")
 	status, body = s.admin("GET", "/readyz")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "mode: monitor")

@@ -80,7 +80,7 @@ func (f Files) ReadRules() ([]byte, error) {
 func (f Files) ReadConfig() (*Config, []rules.Problem, error) {
 	if f.Config == "" {
 		c := DefaultConfig()
-		c.State.Dir = ownState()
+		c.State.Dir = ownState(c.State.Dir)
 		return &c, nil, nil
 	}
 	text, err := os.ReadFile(f.Config)
@@ -91,11 +91,12 @@ func (f Files) ReadConfig() (*Config, []rules.Problem, error) {
 	return c, problems, nil
 }
 
-// ownState is a folder of the user's own for what the appliance keeps.
-func ownState() string {
+// ownState is a folder of the user's own for what the appliance keeps, or the
+// system's where the user has no home (a container).
+func ownState(system string) string {
 	dir, err := os.UserConfigDir()
-	if err != nil { // no home: a folder that nobody else can have made
-		return filepath.Join(os.TempDir(), fmt.Sprintf("gatehouse-%d", os.Getuid()))
+	if err != nil {
+		return system
 	}
 	return filepath.Join(dir, "gatehouse")
 }

@@ -100,6 +100,9 @@ func (o Outcome) text() string {
 	for _, c := range o.Changes {
 		b.WriteString("  " + c + "\n")
 	}
+	if o.Taken && len(o.Changes) == 0 {
+		b.WriteString("  no rule changes\n")
+	}
 	for _, p := range o.Problems {
 		b.WriteString("\n" + p.String())
 	}

@@ -148,7 +148,7 @@ func (b *rulebook) Reload(careful bool) Outcome {
 		return b.refused(problems, fmt.Sprintf("the file holds %d rules where %d are in force; it is not taken without asking: run gatehouse reload --force if this is meant",
 			loaded.RuleCount, before.Loaded.RuleCount))
 	}
-	words := changes(before.Policy(), loaded.Policy, b.now())
+	words := rules.Changes(before.Loaded, loaded)
 	b.putInForce(text, loaded, b.sourceOfFile())
 	return Outcome{Taken: true, Changes: words, Problems: problems}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,7 +16,7 @@ func TestMain(m *testing.M) {
 // loopback that were free a moment ago.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", RequireExplicitExec: true, UpdateScripts: os.Getenv("UPDATE") != "",
+		Dir: "testdata/script", RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home")
 			for _, name := range []string{"PORT1", "PORT2", "PORT3"} {

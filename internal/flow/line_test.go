@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/json"
+	"flag"
 	"net/netip"
 	"os"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"gatehouse/policy"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 // fields are the fields of the decision log, in their order: a contract.
 const fields = "ts, id, surface, client, group, user, host, cname, ip, port, protocol, method, path, type, upload, " +
@@ -82,7 +85,7 @@ func TestLinesAreAsTheGoldenFileHasThem(t *testing.T) {
 		got = Squid(JSON(got, r), r)
 	}
 	const golden = "testdata/lines.golden"
-	if os.Getenv("UPDATE") != "" {
+	if *update {
 		require.NoError(t, os.WriteFile(golden, got, 0o644))
 	}
 	want, err := os.ReadFile(golden)
