@@ -120,7 +120,9 @@ func (e *exchange) switchProtocols(resp *http.Response) *refusal {
 	// Exactly this, for the older of our clients take nothing else.
 	resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, []string{token}
 	addVia(resp.Header, resp.ProtoMajor, resp.ProtoMinor, e.server.config.Pseudonym)
-	e.switched.Store(&origin)
+	far := io.Closer(origin)
+	e.far.Store(&far)
+	e.switched = true
 	resp.Body = &switchedBody{relayedBody{e: e, body: origin}, origin}
 	return nil
 }

@@ -158,17 +158,17 @@ func (b *requestBody) finish() bool {
 	return b.err == io.EOF
 }
 
-// broken reports whether the client's body could not be read, as opposed to not
-// having come yet.
-func (b *requestBody) broken() bool {
-	if b == nil {
-		return false
-	}
-	if !b.reading.TryLock() {
-		return false
+// trouble is why the body cannot be read on, nil where it came whole or may
+// still come.
+func (b *requestBody) trouble() error {
+	if b == nil || !b.reading.TryLock() {
+		return nil
 	}
 	defer b.reading.Unlock()
-	return b.err != nil && b.err != io.EOF
+	if b.err == io.EOF {
+		return nil
+	}
+	return b.err
 }
 
 // sent is how many octets of content have come so far.

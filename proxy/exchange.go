@@ -49,11 +49,12 @@ type exchange struct {
 	permit  policy.Permit
 	permits []policy.Permit // one per judged address; set before anybody dials
 
-	narrowed  atomic.Pointer[policy.Permit]      // of the connection in use
-	switched  atomic.Pointer[io.ReadWriteCloser] // the origin's side of an upgrade
+	narrowed  atomic.Pointer[policy.Permit] // of the connection in use
+	far       atomic.Pointer[io.Closer]     // the origin's side of a relayed tunnel or an upgrade
 	cancelled atomic.Pointer[context.CancelFunc]
 	gone      atomic.Bool // the client left
 	received  atomic.Int64
+	switched  bool  // the connection was upgraded
 	broken    error // why the response body ended early
 	whole     bool  // the response body came to its end
 	faulty    bool  // a panic: ask nobody anything more
@@ -71,15 +72,16 @@ func newExchange(c *clientConn, head *requestHead) *exchange {
 	return e
 }
 
-// cut breaks the exchange off, from whatever goroutine.
+// cut breaks the exchange off, from whatever goroutine. The client goes first:
+// it must see a reset, not the orderly end that follows from the origin's.
 func (e *exchange) cut() {
+	e.client.reset()
 	if cancel := e.cancelled.Load(); cancel != nil {
 		(*cancel)()
 	}
-	if origin := e.switched.Load(); origin != nil {
-		(*origin).Close()
+	if far := e.far.Load(); far != nil {
+		(*far).Close()
 	}
-	e.client.reset()
 }
 
 // serve carries the exchange from its head to its end; f is what was wrong with
@@ -299,10 +301,8 @@ func (e *exchange) settleOn(p policy.Permit) *refusal {
 func (e *exchange) blame(err error) *refusal {
 	var op *net.OpError
 	switch {
-	case e.gone.Load():
-		return &refusal{verdict: e.verdict, status: http.StatusBadGateway, kind: "connection_terminated"} // read by nobody
-	case e.body.broken():
-		return refusalOf(bad("The body of the request broke off or is not well-formed."))
+	case e.body.trouble() != nil && !e.left():
+		return refusalOf(bad("The body of the request is not well-formed."))
 	case e.narrowed.Load() == nil, errors.As(err, &op) && op.Op == "dial", errors.Is(err, errDialTimeout):
 		return unreached(e.verdict, err)
 	}
@@ -312,46 +312,62 @@ func (e *exchange) blame(err error) *refusal {
 // complete ends the response and says what becomes of the connection.
 func (e *exchange) complete() fate {
 	switch {
-	case e.tunnel != nil, e.switched.Load() != nil:
+	case e.tunnel != nil, e.switched:
 		return drop
 	case e.writer.hijacked: // goproxy has written a refusal of CONNECT
 		return linger
-	case e.broken != nil:
+	case e.broken != nil && !e.left():
 		return e.breakOff()
 	case !e.whole || !e.writer.finish():
 		e.end = "client-closed"
-		return drop
+		return e.abandon()
 	case !e.body.finish() || e.writer.closes:
 		return linger
 	}
 	return again
 }
 
-// breakOff lets an answer that was cut short look so: without its last chunk or
-// its last bytes or, where only the end of the connection ends a body, by a
-// reset.
+// left reports whether the client ended the exchange: it went away, took nothing
+// more, or broke off its own upload, which ends the origin's answer too.
+func (e *exchange) left() bool {
+	var op *net.OpError
+	upload := e.body.trouble()
+	return e.gone.Load() || e.writer.failed() || errors.Is(upload, io.ErrUnexpectedEOF) || errors.As(upload, &op)
+}
+
+// breakOff ends an answer that the origin cut short.
 func (e *exchange) breakOff() fate {
 	e.end = "cut"
 	if e.verdict.Allowed() {
 		e.verdict.Reason = policy.UpstreamInvalid
 		e.settle(e.verdict, e.permit)
 	}
+	return e.abandon()
+}
+
+// abandon lets an unfinished answer look unfinished: without its last chunk or
+// its last bytes or, where only the end of the connection ends a body, by a
+// reset.
+func (e *exchange) abandon() fate {
+	e.body.finish()
 	if e.writer.framing == byClose {
 		e.client.reset()
 	}
 	return drop
 }
 
-// say settles a refusal and gives it the form of a response.
+// say settles a refusal and gives it the form of a response. Trouble that only
+// came because the client had left is not held against the origin.
 func (e *exchange) say(r *refusal) *http.Response {
-	e.settle(r.verdict, policy.Permit{})
-	e.end = "refused"
-	if r.verdict.Allowed() {
+	switch {
+	case !r.verdict.Allowed():
+		e.end = "refused"
+	case e.left():
+		e.end, r.verdict = "client-closed", e.verdict
+	default:
 		e.end = "error"
 	}
-	if e.gone.Load() {
-		e.end = "client-closed"
-	}
+	e.settle(r.verdict, policy.Permit{})
 	e.passage.firstByte()
 	e.passage.note(func(f *flow.Record) { f.Status = r.status })
 	e.whole = true

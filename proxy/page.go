@@ -161,7 +161,7 @@ func (r *refusal) response(e *exchange) *http.Response {
 	contentType, body := pageFor(r, e.dest, e.passage.id(), tell).render(e.head.header["Accept"])
 	resp := &http.Response{
 		StatusCode: r.status, ProtoMajor: 1, ProtoMinor: e.head.minor,
-		Header: r.header(e.passage.id()), ContentLength: int64(len(body)), Request: e.request,
+		Header: r.header(e.passage.id(), e.server.deps.Now()), ContentLength: int64(len(body)), Request: e.request,
 	}
 	resp.Header.Set("Content-Type", contentType)
 	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 
 	"gatehouse/policy"
 )
@@ -96,8 +97,9 @@ func timedOut(err error) bool {
 }
 
 // header is the head of the refusal.
-func (r *refusal) header(id string) http.Header {
+func (r *refusal) header(id string, now time.Time) http.Header {
 	h := http.Header{
+		"Date":                 {now.UTC().Format(http.TimeFormat)},
 		"Proxy-Status":         {fmt.Sprintf("gatehouse; error=%s; details=%q", r.kind, r.verdict.Reason.String())},
 		"X-Gatehouse-Decision": {id},
 		"Cache-Control":        {"no-store"},

@@ -152,7 +152,9 @@ func TestAPanicEndsOneRequest(t *testing.T) {
 		require.Equal(t, policy.Deny, g.record().Verdict.Effect)
 		g.resolver.do = nil
 		c := g.get(www, o.Port, "/")
-		o.Take(t).Say("HTTP/1.1 204 No Content\r\n\r\n").Close()
+		s := o.Take(t)
+		s.Head()
+		s.Say("HTTP/1.1 204 No Content\r\n\r\n").Close()
 		resp, _ = c.Response("GET")
 		require.Equal(t, 204, resp.StatusCode)
 	})
@@ -160,7 +162,9 @@ func TestAPanicEndsOneRequest(t *testing.T) {
 		g := newGate(t, options{deps: Deps{Book: &flow.Book{Sinks: []flow.Sink{panicking{}}}}}, allow(www, o.Port, plainHTTP))
 		for range 2 {
 			c := g.get(www, o.Port, "/")
-			o.Take(t).Say("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").Close()
+			s := o.Take(t)
+			s.Head()
+			s.Say("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").Close()
 			resp, _ := c.Response("GET")
 			require.Equal(t, 204, resp.StatusCode)
 			require.Equal(t, policy.Matched, g.record().Verdict.Reason)

@@ -86,9 +86,12 @@ func TestBothDirectionsStreamAtTheSameTime(t *testing.T) {
 	o := nettest.NewOrigin(t)
 	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
 	c := g.dial()
-	for range 2 { // the connection serves a second such exchange
+	var s *nettest.Peer
+	for range 2 { // both connections serve a second such exchange
 		c.Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\n\r\n", o.Port)
-		s := o.Take(t)
+		if s == nil {
+			s = o.Take(t)
+		}
 		s.Head()
 		s.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 		require.Contains(t, c.Head(), "200 OK") // while the request body has not begun
@@ -100,10 +103,11 @@ func TestBothDirectionsStreamAtTheSameTime(t *testing.T) {
 			c.ExpectChunk(pong)
 		}
 		c.Chunk("")
-		s.ExpectChunk("").Chunk("").Close()
+		s.ExpectChunk("").Chunk("")
 		c.ExpectChunk("")
 		require.Equal(t, "done", g.record().End)
 	}
+	o.Untouched(t)
 }
 
 func TestTheServiceBusStreamFlows(t *testing.T) {
@@ -205,12 +209,15 @@ func TestAnAnswerThatIsCutOffNeverLooksComplete(t *testing.T) {
 }
 
 func TestABrokenUploadNeverLooksComplete(t *testing.T) {
-	for _, test := range []struct{ name, framing, body string }{
-		{"short of its length", "Content-Length: 10", "abc"},
-		{"without its last chunk", "Transfer-Encoding: chunked", "3\r\nabc\r\n"},
-		{"with a chunk size that is none", "Transfer-Encoding: chunked", "3\r\nabc\r\nxyz\r\n"},
-		{"with a trailer that frames", "Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n"},
-		{"with a trailer that is no field", "Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\nbad line\r\n\r\n"},
+	for _, test := range []struct {
+		name, framing, body string
+		reason              policy.Reason
+	}{
+		{"short of its length", "Content-Length: 10", "abc", policy.Matched},
+		{"without its last chunk", "Transfer-Encoding: chunked", "3\r\nabc\r\n", policy.Matched},
+		{"with a chunk size that is none", "Transfer-Encoding: chunked", "3\r\nabc\r\nxyz\r\n", policy.BadRequest},
+		{"with a trailer that frames", "Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n", policy.BadRequest},
+		{"with a trailer that is no field", "Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\nbad line\r\n\r\n", policy.BadRequest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := nettest.NewOrigin(t)
@@ -222,9 +229,26 @@ func TestABrokenUploadNeverLooksComplete(t *testing.T) {
 			rest, _ := s.Ended()
 			require.NotContains(t, rest, "\r\n0\r\n")
 			require.Less(t, len(rest), 10)
-			require.NotEqual(t, "done", g.record().End)
+			r := g.record()
+			require.Equal(t, test.reason, r.Verdict.Reason)
+			require.NotEqual(t, "done", r.End)
 		})
 	}
+}
+
+func TestAClientThatLeavesDuringTheAnswerIsNoticed(t *testing.T) {
+	o := nettest.NewOrigin(t)
+	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	c := g.get(www, o.Port, "/")
+	s := o.Take(t)
+	s.Head()
+	s.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+	c.Head()
+	c.ExpectChunk("x").Close()
+	s.Ended()
+	r := g.record()
+	require.Equal(t, "client-closed", r.End)
+	require.Equal(t, policy.Matched, r.Verdict.Reason)
 }
 
 func TestAClientThatLeavesDuringALongPollIsNoticed(t *testing.T) {

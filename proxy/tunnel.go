@@ -42,10 +42,7 @@ func (e *exchange) connect() *refusal {
 		return refused
 	}
 	origin, narrowed, err := e.server.dialer.dial(ctx, permits)
-	switch {
-	case err != nil && e.gone.Load():
-		return e.blame(err)
-	case err != nil:
+	if err != nil {
 		return unreached(v, err)
 	}
 	if refused := e.settleOn(narrowed); refused != nil {
@@ -77,7 +74,7 @@ func (t *tunnel) takeSpare(permits []policy.Permit) net.Conn {
 // carryTunnel says 200 and carries the tunnel to its end.
 func (e *exchange) carryTunnel() {
 	t, c := e.tunnel, e.client
-	defer t.origin.Close()
+	defer t.closeOrigin()
 	// The client's own version: old clients take HTTP/1.0 alone, newer ones
 	// think little of a proxy that says it. And no fields: some parse none.
 	if _, err := fmt.Fprintf(c.conn, "HTTP/1.%d 200 Connection established\r\n\r\n", e.head.minor); err != nil {
@@ -93,6 +90,13 @@ func (e *exchange) carryTunnel() {
 		t.carryHTTP()
 	default:
 		t.relay(t.buffered())
+	}
+}
+
+// closeOrigin closes the origin's connection unless it has been given away.
+func (t *tunnel) closeOrigin() {
+	if t.origin != nil {
+		t.origin.Close()
 	}
 }
 
@@ -166,6 +170,7 @@ func (t *tunnel) carryHTTP() {
 		return
 	}
 	t.spare.conn.Store(t.origin)
+	t.origin = nil // from now on it is the pool's, and may serve others
 	defer t.spare.close()
 	inner := &clientConn{server: c.server, conn: c.conn, in: c.in, addr: c.addr, tunnel: t}
 	inner.serve()
@@ -193,6 +198,8 @@ func opensLikeHTTP(in *bufio.Reader) (bool, error) {
 // relay moves bytes until both sides are done.
 func (t *tunnel) relay(early []byte) {
 	e := t.e
+	far := io.Closer(t.origin)
+	e.far.Store(&far)
 	r := relay{client: e.client.conn, origin: t.origin, idle: e.server.config.TunnelIdle}
 	r.run(early)
 	e.end = r.end

@@ -172,6 +172,13 @@ func (w *responseWriter) sendChunk(p []byte) {
 	}
 }
 
+// failed reports whether the client's connection is broken.
+func (w *responseWriter) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err != nil && !errors.Is(w.err, errTooLong)
+}
+
 // limitStall gives up on a client that takes nothing for as long as an idle
 // tunnel may live.
 func (w *responseWriter) limitStall() {
