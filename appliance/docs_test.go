@@ -1,0 +1,79 @@
+package appliance
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/servicetags"
+	"gatehouse/rules"
+)
+
+var (
+	tomlBlock    = regexp.MustCompile("(?ms)^```toml\n(.*?)^```")
+	rulesVersion = regexp.MustCompile(`(?m)^version\s*=`)
+)
+
+// TestEveryTOMLBlockOfTheDocumentationLoads takes a block that says a version for
+// a rules file, every other for a gatehouse.toml.
+func TestEveryTOMLBlockOfTheDocumentationLoads(t *testing.T) {
+	pages := []string{"../README.md"} // docs/rules.md is held by package rules as well
+	for _, pattern := range []string{"../docs/*.md", "../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		pages = append(pages, found...)
+	}
+	configs := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, block := range tomlBlock.FindAllStringSubmatch(string(text), -1) {
+			if rulesVersion.MatchString(block[1]) {
+				env := rules.Env{Now: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), Tags: servicetags.Builtin()}
+				_, problems := rules.Load(page, []byte(block[1]), env)
+				require.False(t, rules.HasErrors(problems), "%s\n%v", block[1], problems)
+				continue
+			}
+			_, problems := ParseConfig(page, []byte(block[1]))
+			require.Empty(t, problems, "%s\n%v", block[1], problems)
+			configs++
+		}
+	}
+	require.GreaterOrEqual(t, configs, 4)
+}
+
+func TestTheDocumentedDefaultsAreTheDefaults(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	block := tomlBlock.FindStringSubmatch(string(text))[1]
+	var c Config
+	at, problems := rules.Decode("operations.md", []byte(block), &c)
+	require.Empty(t, problems)
+	eachKey(reflect.TypeFor[Config](), "", func(path string) {
+		if path != "upstream" && path != "dns.host" && path != "dns.forward" {
+			require.True(t, at.Has(path), "docs/operations.md does not name %s", path)
+		}
+	})
+	parsed, _ := ParseConfig("/etc/gatehouse/gatehouse.toml", []byte(block))
+	want := DefaultConfig()
+	for _, list := range []any{&parsed.Listen, &parsed.Clients, &parsed.DNS, &parsed.Addresses, &want.Listen, &want.Clients, &want.DNS, &want.Addresses} {
+		dropEmptyLists(reflect.ValueOf(list).Elem())
+	}
+	require.Equal(t, &want, parsed)
+}
+
+func TestEveryCodeOfTheConfigurationIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	for _, code := range []string{codeUnreadable, codeSetting, codeVersion, codeDoor, codeFault} {
+		require.Contains(t, string(text), "| "+code+" | ")
+	}
+	for _, c := range rules.Codes() {
+		require.NotContains(t, []string{codeUnreadable, codeSetting, codeVersion, codeDoor, codeFault}, c.ID)
+	}
+}
