@@ -180,7 +180,8 @@ func enforce(p *policy.Policy, c policy.Case) policy.Verdict {
 		permit = next
 		return v.Allowed()
 	}
-	request := policy.Request{At: c.At, Client: c.Client, Dest: c.Dest, Secure: c.Secure, Method: c.Method, Path: c.Path}
+	request := policy.Request{At: c.At, Client: c.Client, Dest: c.Dest, Secure: c.Secure, Method: c.Method, Path: c.Path,
+		Body: c.UploadStated, Upload: c.Upload, Upgrade: c.Upgrade}
 	switch {
 	case c.Kind == policy.CaseDNS:
 		keep(p.Query(policy.Query{At: c.At, Client: c.Client, Name: c.Dest.Host, Type: c.QueryType}))
@@ -204,7 +205,7 @@ func enforce(p *policy.Policy, c policy.Case) policy.Verdict {
 			return first
 		}
 	}
-	if c.TypeStated {
+	if c.TypeStated || c.Family != policy.FamilyUnknown {
 		if v, next := p.Response(policy.Response{At: c.At, Permit: permit, Type: c.Type, Family: c.Family}); v.Reason != policy.NoPolicy {
 			keep(v, next)
 		}
