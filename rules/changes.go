@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"gatehouse/policy"
 )
@@ -146,7 +147,7 @@ type clause struct {
 func clauses(r *policy.Rule) []clause {
 	until := ""
 	if !r.Until.IsZero() {
-		until = r.Until.String()
+		until = r.Until.Format(time.RFC3339)
 	}
 	return []clause{
 		{"clients", clientWords(r.Clients)},

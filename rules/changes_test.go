@@ -47,7 +47,7 @@ ports = [445]
 		"deny lifted goes away: what it refused is open to the allows",
 		"deny narrowed changes: hosts -b.example.org",
 		"allow gone goes away",
-		"allow kept changes: hosts +d.example.org -b.example.org; methods +GET; until +2031-02-01 00:00:00 +0000 UTC",
+		"allow kept changes: hosts +d.example.org -b.example.org; methods +GET; until +2031-02-01T00:00:00Z",
 		"allow added is new",
 	}, Changes(old, new))
 	require.Empty(t, Changes(old, old))

@@ -166,7 +166,7 @@ func (c *compiler) checkName(t text) {
 	}, t.value), "-")
 	pack, _, slashed := strings.Cut(t.value, "/")
 	switch {
-	case slashed && packTables()[pack] != nil:
+	case slashed && (packTables()[pack] != nil || slices.Contains(plannedPacks, pack)):
 		c.doc.report(codeName, t.at(), "", "names that begin with %q belong to the rules of that pack", pack+"/")
 	case t.value == "":
 		c.doc.report(codeName, t.at(), "", "the name is empty")

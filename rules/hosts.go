@@ -34,6 +34,10 @@ func (c *compiler) hosts(table *ruleTable, deny bool) ([]policy.ListedHost, []te
 // host reads one entry of a hosts clause.
 func (c *compiler) host(t text, deny bool) (policy.ListedHost, bool) {
 	name, port := strings.TrimSpace(t.value), uint16(0)
+	if _, network := parseNetwork(name); network && strings.Contains(name, "/") {
+		c.doc.report(codeHost, t.at(), "", "%q is a network; hosts are names or single addresses, and where a name may lead stands in addresses", t.value)
+		return policy.ListedHost{}, false
+	}
 	if strings.Contains(name, "/") {
 		var ok bool
 		if name, port, ok = c.pasted(t); !ok {

@@ -36,9 +36,9 @@ type Env struct {
 // Loaded is a rules file ready to be put in force.
 type Loaded struct {
 	Policy    *policy.Policy
-	SHA256    string // hex digest of the bytes
-	Mode      policy.Mode
-	RuleCount int // allows and denies, those of packs included
+	SHA256    string      // hex digest of the bytes
+	Mode      policy.Mode // in force when it was loaded
+	RuleCount int         // allows and denies, those of packs included
 	Packs     []string
 	Tags      []string // the service tags in use, each once
 	// Unenforced are the inner clauses that cannot be checked.
@@ -106,7 +106,7 @@ func (c *compiler) compile() *Loaded {
 		return nil
 	}
 	l := &Loaded{
-		Policy: p, SHA256: c.sha256, Mode: c.spec.Mode, RuleCount: len(c.entries),
+		Policy: p, SHA256: c.sha256, Mode: p.Mode(c.env.Now), RuleCount: len(c.entries),
 		Packs: c.packs, Tags: c.tags, Unenforced: c.unenforced(),
 	}
 	c.runTests(p)

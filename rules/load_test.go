@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/servicetags"
+	"gatehouse/policy"
 )
 
 // tags is a small stand-in for a service-tag file; testdata/tags.json says
@@ -54,4 +57,19 @@ func TestTheDefaultRulesLoad(t *testing.T) {
 	require.False(t, HasErrors(problems), "%v", problems)
 	require.Equal(t, []string{"emerge-server", "emerge-client", "xporter", "heartbeat"}, loaded.Packs)
 	require.Equal(t, 15, loaded.RuleCount)
+}
+
+func TestTheDefaultRulesLoadWithTheBuiltInServiceTags(t *testing.T) {
+	env := testEnv(t)
+	env.Tags = servicetags.Builtin()
+	loaded, problems := Load("default.toml", Default(), env)
+	require.NotNil(t, loaded, "%v", problems)
+	for target, reason := range map[string]policy.Reason{
+		"DNS emergeen.servicebus.windows.net = 13.74.107.71":  policy.Matched,
+		"DNS emergeen.servicebus.windows.net = 13.69.64.65":   policy.AddressNotAllowed,
+		"DNS emergeen.servicebus.windows.net = 40.78.212.1":   policy.AddressNotAllowed,
+		"DNS watchdog.servicebus.windows.net = 70.37.104.240": policy.Matched,
+	} {
+		require.Equal(t, reason.String(), ask(t, loaded, "127.0.0.1", target).Reason.String(), target)
+	}
 }

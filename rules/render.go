@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -59,23 +58,4 @@ func indent(line string, n int) string {
 		}
 	}
 	return b.String()
-}
-
-// Report is what check prints as JSON.
-type Report struct {
-	Problems   []Problem    `json:"problems"`
-	Mode       string       `json:"mode"`
-	Rules      int          `json:"rules"`
-	Unenforced []Unenforced `json:"unenforced"`
-}
-
-// JSON is the report in its fixed shape: lists are never null.
-func (r Report) JSON() ([]byte, error) {
-	if r.Problems == nil {
-		r.Problems = []Problem{}
-	}
-	if r.Unenforced == nil {
-		r.Unenforced = []Unenforced{}
-	}
-	return json.MarshalIndent(r, "", "  ")
 }

@@ -124,7 +124,7 @@ func joinItems[T any](n *scan.Node, items []T) bool {
 
 var (
 	smartQuotes = strings.NewReplacer("\u201c", `"`, "\u201d", `"`, "\u201e", `"`, "\u201f", `"`,
-		"\u2018", "'", "\u2019", "'", "\u201a", "'", "\u00ab", `"`, "\u00bb", `"`, "\u00a0", " ")
+		"\u2018", "'", "\u2019", "'", "\u201a", "'", "\u00ab", `"`, "\u00bb", `"`)
 	slashDate = regexp.MustCompile(`=\s*"?(\d{1,2})[/.](\d{1,2})[/.](\d{4})"?`)
 )
 
@@ -157,6 +157,8 @@ func (d *document) reportSyntax(err error) int {
 		where := span{begin + m[2], begin + m[7]}
 		d.report(codeDate, where, d.replaced(where, isoDate(source[m[2]:m[3]], source[m[4]:m[5]], source[m[6]:m[7]])),
 			"a date is written year-month-day")
+	case strings.Contains(strings.ToLower(pe.Message), "datetime"):
+		d.report(codeDate, at, "until = 2027-01-31", "there is no such day, or it is not written year-month-day")
 	default:
 		d.report(codeSyntax, at, syntaxFix(pe.Message, source), "%s", strings.TrimSuffix(lowerFirst(pe.Message), "."))
 	}
@@ -170,6 +172,8 @@ func isoDate(day, month, year string) string {
 // syntaxFix guesses what commonly causes a message of the decoder.
 func syntaxFix(message, source string) string {
 	switch {
+	case strings.Contains(message, "already been defined") && singleHeader.MatchString(source):
+		return "[" + strings.TrimSpace(source) + "]"
 	case strings.Contains(message, "already been defined"):
 		return "keep one of the two lines"
 	case strings.Contains(message, "escape") || strings.Contains(message, "Escape"):
@@ -182,6 +186,9 @@ func syntaxFix(message, source string) string {
 	}
 	return ""
 }
+
+// singleHeader is the header of one table, where the language has lists of them.
+var singleHeader = regexp.MustCompile(`^\s*\[(client|pack|allow|deny|publish|test|upstream)\]\s*$`)
 
 var bareWord = regexp.MustCompile(`^[A-Za-z*][-A-Za-z0-9.*/:_]*$`)
 

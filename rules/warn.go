@@ -33,6 +33,10 @@ func (c *compiler) warnMode() {
 		return
 	}
 	at := c.file.Mode.at()
+	if end := c.spec.MonitorUntil; !end.IsZero() && !c.env.Now.Before(end) {
+		c.doc.report(codeExpired, c.file.MonitorUntil.at(), "mode = \"enforce\"", "monitor mode ended on %s; the rules are enforced", end.Add(-1).Format("2006-01-02"))
+		return
+	}
 	if !c.spec.MonitorUntil.IsZero() {
 		c.doc.report(codeMonitor, at, "mode = \"enforce\"", "monitor mode until %s: nothing is refused by the rules", c.spec.MonitorUntil.Format("2006-01-02 15:04"))
 		return
