@@ -3,6 +3,7 @@ package policy_test
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ var (
 	someHosts = []string{"a.example.org", "b.example.org", "x.a.example.org", "10.0.0.7"}
 	somePatts = []string{"a.example.org", "b.example.org", "*.example.org", "*.a.example.org", "x*.a.example.org", "10.0.0.7"}
 	somePorts = []uint16{80, 443, 5671, 9350}
-	someAddrs = []string{"20.50.72.1", "10.0.0.7", "198.51.99.1", "127.0.0.1", "2603::1", "::ffff:1.2.3.4"}
+	someAddrs = []string{"20.50.72.1", "10.0.0.7", "198.51.99.1", "127.0.0.1", "2603::1", "::ffff:1.2.3.4", "64:ff9b::1432:4801"}
 	someTypes = []string{"text/plain", "text/html", "application/octet-stream"}
 	somePaths = []string{"/a", "/b/x.inf", "/b/../c", "/x.exe", "/"}
 )
@@ -105,33 +106,57 @@ func randomRule(t *rapid.T, name string) policy.Rule {
 			change(&r)
 		}
 	}
+	pick := func(label string, list ...string) string { return rapid.SampledFrom(list).Draw(t, label) }
 	maybe("ports", on(rapid.SampledFrom(somePorts).Draw(t, "port"), 80))
-	maybe("clients", from(rapid.SampledFrom([]string{"10.20.0.5", "10.30.0.0/16"}).Draw(t, "client")))
-	maybe("methods", methods(rapid.SampledFrom([]string{"GET", "PUT"}).Draw(t, "method")))
-	maybe("paths", paths(rapid.SampledFrom([]string{"/a*", "*.inf"}).Draw(t, "path")))
-	maybe("types", types(rapid.SampledFrom([]string{"*", "*.inf", "/b/*"}).Draw(t, "glob"), rapid.SampledFrom(someTypes).Draw(t, "type")))
-	maybe("uploads", uploads(rapid.SampledFrom(someTypes).Draw(t, "upload")))
-	maybe("until", until(now.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "until"))*time.Hour)))
-	maybe("addresses", leading(rapid.SampledFrom([]string{"20.50.72.0/24", "0.0.0.0/0", "10.0.0.0/8"}).Draw(t, "addresses")))
-	if !r.Deny {
-		maybe("aliases", through("*.example.org"))
+	maybe("url", func(r *policy.Rule) { r.Hosts[0].Port = rapid.SampledFrom(somePorts).Draw(t, "url port") })
+	maybe("clients", from(pick("client", "10.20.0.5", "10.30.0.0/16")))
+	maybe("protocol", speaking(rapid.SampledFrom([]policy.Protocol{policy.PlainHTTP, policy.TLS, policy.TCP, policy.UDP}).Draw(t, "speaks")))
+	maybe("methods", methods(pick("method", "GET", "PUT")))
+	maybe("paths", paths(pick("path", "/a*", "*.inf")))
+	for i := range rapid.IntRange(0, 2).Draw(t, "entries") {
+		maybe("types", types(pick("glob", "*", "*.inf", "*.INF", "/b/*", "/*"), someTypes[i:rapid.IntRange(i, 2).Draw(t, "types")]...))
 	}
+	maybe("uploads", uploads(pick("upload", someTypes...)))
+	maybe("until", until(now.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "until"))*time.Hour)))
+	maybe("addresses", leading(pick("leading", "20.50.72.0/24", "0.0.0.0/0", "10.0.0.0/8")))
+	maybe("tag", tagged("T", pick("tagged", "20.50.72.0/24", "64:ff9b::/96")))
+	maybe("upgrades", upgrades("websocket"))
+	if r.Deny {
+		maybe("everywhere", func(r *policy.Rule) { r.Hosts = nil })
+		return r
+	}
+	maybe("aliases", through("*.example.org"))
+	maybe("no alias", through())
+	maybe("no upgrade", upgrades())
+	maybe("inspect", inspect(rapid.SampledFrom([]policy.InspectMode{policy.InspectNever, policy.InspectAlways}).Draw(t, "inspects")))
 	return r
+}
+
+func randomSpec(t *rapid.T) policy.Spec {
+	spec := policy.Spec{Inspection: rapid.Bool().Draw(t, "inspection"), Permitted: networks("10.20.0.0/16")}
+	if rapid.Bool().Draw(t, "monitor") {
+		spec.Mode = policy.Monitor
+	}
+	if rapid.Bool().Draw(t, "treated") {
+		spec.TreatAsPublic = networks("127.0.0.0/8", "64:ff9b::/96")
+	}
+	for i := range rapid.IntRange(0, 5).Draw(t, "rules") {
+		spec.Rules = append(spec.Rules, randomRule(t, string(rune('a'+i))))
+	}
+	return spec
+}
+
+func compiled(t *rapid.T, spec policy.Spec) *policy.Policy {
+	p, err := policy.Compile(spec)
+	require.NoError(t, err)
+	return p
 }
 
 // TestExplainAndDecideAgree asks random cases of random policies both ways: once
 // through Explain, once question by question as the gate does.
 func TestExplainAndDecideAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		spec := policy.Spec{Inspection: rapid.Bool().Draw(t, "inspection"), Permitted: networks("10.20.0.0/16")}
-		if rapid.Bool().Draw(t, "monitor") {
-			spec.Mode = policy.Monitor
-		}
-		for i := range rapid.IntRange(0, 5).Draw(t, "rules") {
-			spec.Rules = append(spec.Rules, randomRule(t, string(rune('a'+i))))
-		}
-		p, err := policy.Compile(spec)
-		require.NoError(t, err)
+		p := compiled(t, randomSpec(t))
 		c := randomCase(t)
 		e := p.Explain(c)
 		want := enforce(p, c)
@@ -139,6 +164,66 @@ func TestExplainAndDecideAgree(t *testing.T) {
 			[]string{e.Verdict.String(), e.Verdict.Reason.String(), e.Verdict.RuleName()})
 		if e.Verdict.Allowed() && !e.Verdict.Would && len(e.Steps) > 0 {
 			require.NotEmpty(t, e.Steps[len(e.Steps)-1].Carried, "an allowed case has an allow carried to its end")
+		}
+	})
+}
+
+// TestTheOrderOfTheRulesNeverMatters turns the file over: verdict and reason
+// stay, only the rule that is named may be another.
+func TestTheOrderOfTheRulesNeverMatters(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := randomSpec(t)
+		turned := spec
+		turned.Rules = slices.Clone(spec.Rules)
+		slices.Reverse(turned.Rules)
+		c := randomCase(t)
+		before, after := compiled(t, spec).Explain(c).Verdict, compiled(t, turned).Explain(c).Verdict
+		require.Equal(t, []string{before.String(), before.Reason.String()}, []string{after.String(), after.Reason.String()})
+		require.Equal(t, before.Effect, after.Effect)
+	})
+}
+
+// TestADenyAddedNeverPermits adds a deny to a file: no case that was refused may
+// pass. One that passed may be refused for the deny, or as a bad request where
+// the deny speaks of paths.
+func TestADenyAddedNeverPermits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := randomSpec(t)
+		extra := deny("extra", rapid.SampledFrom(somePatts).Draw(t, "extra host"))
+		if rapid.Bool().Draw(t, "extra path") {
+			extra = with(extra, paths("/a*"))
+		}
+		more := spec
+		more.Rules = append(slices.Clone(spec.Rules), extra)
+		c := randomCase(t)
+		before, after := compiled(t, spec).Explain(c).Verdict, compiled(t, more).Explain(c).Verdict
+		switch {
+		case !before.Allowed():
+			require.False(t, after.Allowed())
+		case !after.Allowed():
+			require.Contains(t, []policy.Reason{policy.DeniedByRule, policy.BadRequest}, after.Reason)
+		}
+	})
+}
+
+// TestAHeadIsHeldWhereAFamilyCouldRefuse holds HoldsHead to Response: a head is
+// held just where the first bytes can matter.
+func TestAHeadIsHeldWhereAFamilyCouldRefuse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, c := compiled(t, randomSpec(t)), randomCase(t)
+		c.Secure = false
+		v, permit := p.Request(policy.Request{At: now, Client: c.Client, Dest: c.Dest, Method: c.Method, Path: c.Path})
+		if !v.Allowed() {
+			require.False(t, p.HoldsHead(permit))
+			return
+		}
+		text := policy.Response{At: now, Permit: permit, Type: media("text/plain"), Family: policy.FamilyText}
+		program := text
+		program.Family = policy.FamilyProgram
+		asText, _ := p.Response(text)
+		asProgram, _ := p.Response(program)
+		if asText.Reason == policy.Matched {
+			require.Equal(t, p.HoldsHead(permit), asProgram.Reason == policy.TypeMismatch)
 		}
 	})
 }
@@ -163,6 +248,11 @@ func randomCase(t *rapid.T) policy.Case {
 	if rapid.Bool().Draw(t, "aliased") {
 		c.Aliases = []policy.Host{host(rapid.SampledFrom(someHosts[:3]).Draw(t, "alias"))}
 	}
+	if rapid.Bool().Draw(t, "sends") {
+		c.UploadStated = true
+		c.Upload = rapid.SampledFrom([]policy.MediaType{{}, media(someTypes[0]), media(someTypes[1])}).Draw(t, "asked upload")
+	}
+	c.Upgrade = rapid.SampledFrom([]string{"", "", "websocket", "h2c"}).Draw(t, "asked upgrade")
 	if c.Kind == policy.CaseDNS {
 		c.Dest.Port, c.QueryType = 0, rapid.SampledFrom([]uint16{0, 1, 28, 16}).Draw(t, "qtype")
 	}
