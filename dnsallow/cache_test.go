@@ -90,7 +90,7 @@ func TestManyAskersShareOneQuestion(t *testing.T) {
 	up := nettest.NewDNS(t, asked+". 300 IN A 13.74.1.1")
 	release := make(chan struct{})
 	up.Handle(asked, nettest.Slow(release, up.HonestHandler))
-	r := resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Try, c.Total = patience, patience })
+	r := resolverTo(t, up, newClock())
 	var askers sync.WaitGroup
 	for range 50 {
 		askers.Go(func() {

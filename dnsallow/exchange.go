@@ -22,13 +22,14 @@ type question struct {
 // took, and the error where there was no usable answer. It must not block.
 type Observer func(upstream string, took time.Duration, err error)
 
-// exchanger asks a list of upstreams one question. It keeps no state: each
-// attempt has a socket, and thereby a source port, of its own (RFC 5452,
+// exchanger asks a list of upstreams one question. Each attempt has a socket, and thereby a source port, of its own (RFC 5452,
 // section 9.2), an id from crypto/rand and a random case of letters ("0x20").
 type exchanger struct {
 	try     time.Duration // bound of one attempt
 	total   time.Duration // bound of all attempts
 	observe Observer
+	now     func() time.Time
+	health  health
 }
 
 // rounds is how often each upstream is tried.
@@ -41,25 +42,27 @@ const payload = 1232
 var errNoUpstream = errors.New("no upstream DNS server is configured")
 
 // ask puts q to the upstreams in turn until one answers with yes or no.
-func (x exchanger) ask(ctx context.Context, servers []Upstream, q question) (*dns.Msg, error) {
+func (x *exchanger) ask(ctx context.Context, servers []Upstream, q question) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.total)
 	defer cancel()
 	failure := errNoUpstream
 	for range rounds {
-		for _, u := range servers {
+		for _, u := range x.health.order(servers, x.now()) {
 			reply, err := x.attempt(ctx, u, q)
+			if err != nil && ctx.Err() != nil { // given up; the upstream is not to blame
+				return nil, err
+			}
+			x.health.note(u, err, x.now())
 			if err == nil {
 				return reply, nil
 			}
-			if failure = err; ctx.Err() != nil {
-				return nil, failure
-			}
+			failure = err
 		}
 	}
 	return nil, failure
 }
 
-func (x exchanger) attempt(ctx context.Context, u Upstream, q question) (reply *dns.Msg, err error) {
+func (x *exchanger) attempt(ctx context.Context, u Upstream, q question) (reply *dns.Msg, err error) {
 	began := time.Now()
 	defer func() {
 		if x.observe != nil {

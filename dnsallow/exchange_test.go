@@ -126,7 +126,7 @@ func TestTheNextUpstreamIsAskedWhenOneFails(t *testing.T) {
 			bad.Handle(asked, h)
 			var seen observations
 			r := NewResolver(ResolverConfig{
-				Upstreams: []Upstream{upstream(t, bad.Addr), upstream(t, good.Addr)}, Try: 300 * time.Millisecond,
+				Upstreams: []Upstream{upstream(t, bad.Addr), upstream(t, good.Addr)}, Try: time.Second,
 			}, ResolverDeps{Observe: seen.note})
 			f, err := r.lookup(context.Background(), question{asked, dns.TypeA})
 			require.NoError(t, err)
@@ -134,6 +134,45 @@ func TestTheNextUpstreamIsAskedWhenOneFails(t *testing.T) {
 			require.Equal(t, []string{bad.Addr + " failed", good.Addr + " answered"}, seen.list)
 		})
 	}
+}
+
+func TestADeadUpstreamCostsOneQuestionItsTimeOut(t *testing.T) {
+	dead, good := nettest.NewDNS(t), nettest.NewDNS(t)
+	for _, name := range []string{"a.example", "b.example", "c.example"} {
+		dead.Handle(name, nettest.Silence)
+	}
+	clock := newClock()
+	r := NewResolver(ResolverConfig{
+		Upstreams: []Upstream{upstream(t, dead.Addr), upstream(t, good.Addr)}, Try: time.Second,
+	}, ResolverDeps{Now: clock.Now})
+	for _, c := range []struct {
+		name  string
+		dead  int
+		after time.Duration
+	}{{"a.example", 1, 0}, {"b.example", 0, 0}, {"c.example", 1, restTime}} {
+		clock.Advance(c.after)
+		f, err := r.lookup(context.Background(), question{c.name, dns.TypeA})
+		require.NoError(t, err)
+		require.True(t, f.nxdomain)
+		require.Equal(t, c.dead, dead.Asked(c.name, ""), c.name)
+	}
+}
+
+func TestAnUpstreamThatRestsIsStillAskedWhereThereIsNoOther(t *testing.T) {
+	up := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
+	var mu sync.Mutex
+	first := true
+	up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !first {
+			up.HonestHandler(w, q)
+		}
+		first = false
+	})
+	f, err := resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Try = time.Second }).lookup(context.Background(), question{asked, dns.TypeA})
+	require.NoError(t, err, "a lost packet is asked again")
+	require.Len(t, f.addresses, 1)
 }
 
 func upstream(t testing.TB, s string) Upstream {

@@ -141,17 +141,21 @@ func permit(t testing.TB, p *policy.Policy, client netip.Addr, name string, port
 	return permit
 }
 
-// resolverTo makes a resolver of a double, with time-outs fit for tests.
+// resolverTo makes a resolver of a double. Its time-outs are generous: only
+// tests of silence want hasty ones.
 func resolverTo(t testing.TB, up *nettest.DNS, c *clock, changes ...func(*ResolverConfig)) *Resolver {
 	t.Helper()
 	u, err := ParseUpstream(up.Addr)
 	require.NoError(t, err)
-	config := ResolverConfig{Upstreams: []Upstream{u}, CacheBytes: 1 << 20, Try: 400 * time.Millisecond, Total: 2 * time.Second}
+	config := ResolverConfig{Upstreams: []Upstream{u}, CacheBytes: 1 << 20, Try: patience / 2, Total: patience}
 	for _, change := range changes {
 		change(&config)
 	}
 	return NewResolver(config, ResolverDeps{Now: c.Now})
 }
+
+// hasty makes a resolver give up soon.
+func hasty(c *ResolverConfig) { c.Try = 50 * time.Millisecond }
 
 func addrs(permits []policy.Permit) []string {
 	list := []string{}

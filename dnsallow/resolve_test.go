@@ -202,7 +202,11 @@ func TestNamesThatLeadNowhereAreNoVerdict(t *testing.T) {
 			up.Handle(c.name, c.handler)
 			clock := newClock()
 			p := compile(t, allow(t, "web", "*.example.org"))
-			permits, v, err := resolverTo(t, up, clock).Resolve(context.Background(), permit(t, p, machine, c.name, 443, clock.Now()))
+			change := func(*ResolverConfig) {}
+			if c.timeout {
+				change = hasty
+			}
+			permits, v, err := resolverTo(t, up, clock, change).Resolve(context.Background(), permit(t, p, machine, c.name, 443, clock.Now()))
 			require.Empty(t, permits)
 			require.False(t, v.Allowed())
 			var e *Error

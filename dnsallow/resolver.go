@@ -80,7 +80,7 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 	}
 	return &Resolver{
 		config: c, now: d.Now, cache: newCache(c.CacheBytes),
-		exchanger: exchanger{try: c.Try, total: c.Total, observe: d.Observe},
+		exchanger: exchanger{try: c.Try, total: c.Total, observe: d.Observe, now: d.Now},
 	}
 }
 

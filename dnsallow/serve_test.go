@@ -274,7 +274,6 @@ func TestBeyondTheBoundsQuestionsAreTurnedAway(t *testing.T) {
 			up.Handle("www.groupcall.co.uk", nettest.Slow(release, up.HonestHandler))
 			w := open(t, up, schoolRules(t), func(bounds *ServerConfig, d *ServerDeps) {
 				bounds.Concurrent, bounds.PerNetwork = c.total, c.each
-				d.Resolver = resolverTo(t, up, newClock(), func(r *ResolverConfig) { r.Try, r.Total = patience, patience })
 			})
 			first := make(chan []byte, 1)
 			var waiting sync.WaitGroup
