@@ -101,11 +101,54 @@ func (c *ChunkReader) Next(p []byte) (n int, data []byte, err error) {
 			}
 			return end, data, nil
 		}
+		if m := c.plain(p[n:]); m > 0 {
+			n += m
+			continue
+		}
 		if c.err = c.take(p[n]); c.err == nil {
 			n++
 		}
 	}
 	return n, nil, c.err
+}
+
+// plain takes what nearly all framing consists of in one go: the end of a chunk's
+// data, or a size line without extensions that has arrived whole. It returns 0
+// where a closer look is due, and never finds fault with anything.
+func (c *ChunkReader) plain(p []byte) int {
+	const mostDigits = 7 // no sum of such sizes overflows before the look below
+	switch {
+	case c.state == atDataCR && len(p) > 1 && p[0] == '\r' && p[1] == '\n':
+		c.state = atSize
+		return 2
+	case c.state != atSize || c.digits > 0 || c.data > math.MaxInt64/2:
+		return 0
+	}
+	var size int64
+	for i := 0; i < len(p)-1 && i <= mostDigits; i++ {
+		d := hexValue(p[i])
+		if d > 15 {
+			if i == 0 || p[i] != '\r' || p[i+1] != '\n' {
+				return 0
+			}
+			c.left, c.line = size, i
+			c.sizeEnd('\n') // never more excess than before: no error
+			return i + 2
+		}
+		size = size<<4 | int64(d)
+	}
+	return 0
+}
+
+// hexValue is a hexadecimal digit's value; 16 or more is none.
+func hexValue(b byte) byte {
+	if d := b - '0'; d < 10 {
+		return d
+	}
+	if d := b | 0x20 - 'a'; d < 6 {
+		return d + 10
+	}
+	return 16
 }
 
 // take reads one byte of framing.
@@ -137,12 +180,9 @@ func (c *ChunkReader) expect(b, want byte, next chunkState, otherwise Error) err
 }
 
 func (c *ChunkReader) size(b byte) error {
-	var d byte
+	d := hexValue(b)
 	switch {
-	case b-'0' < 10:
-		d = b - '0'
-	case b|0x20-'a' < 6:
-		d = b | 0x20 - 'a' + 10
+	case d < 16:
 	case c.digits == 0:
 		return ErrChunkSize
 	case b == '\r' || b == ';':

@@ -49,7 +49,9 @@ type Changes struct {
 // absolute form of a parent proxy, else in origin form; CONNECT always in
 // authority form. The version is HTTP/1.1; the Host is the target's authority, and
 // r.Body is declared. Names keep their case and fields their order. The caller has
-// judged r.HostMismatch and the scheme.
+// judged r.HostMismatch and the scheme, and has somebody to ask: where neither target
+// nor Host names an authority, or another one is meant (a tunnel's), it sets
+// r.Target.Authority or r.Host first.
 func AppendRequest(dst []byte, r *Request, absolute bool, c *Changes) []byte {
 	dst = append(append(dst, r.Method...), ' ')
 	dst = appendTarget(dst, r, absolute)

@@ -25,7 +25,14 @@ func FuzzRequest(f *testing.F) {
 		var r Request
 		n, err := r.Parse(raw, Limits{})
 		var in Request
-		m, errIn := pieces(raw, int(step)+1, func(b []byte) (int, error) { return in.Parse(b, Limits{}) })
+		parse := func(b []byte) (int, error) { return in.Parse(b, Limits{}) }
+		m, errIn := pieces(raw, int(step)+1, parse)
+		if err != nil && errIn == nil {
+			// A long unfinished line is not looked at for every byte: what is wrong
+			// with it is known at its end at the latest.
+			in.Reset()
+			m, errIn = pieces(append(raw[:len(raw):len(raw)], "\r\n"...), int(step)+1, parse)
+		}
 		require.Equal(t, err, errIn, "the outcome depends on how the bytes were cut")
 		require.Equal(t, n, m)
 		if n == 0 {
@@ -171,7 +178,14 @@ func FuzzResponse(f *testing.F) {
 		}
 		var r, in Response
 		n, err := r.Parse(raw, method, Limits{})
-		m, errIn := pieces(raw, int(step)+1, func(b []byte) (int, error) { return in.Parse(b, method, Limits{}) })
+		parse := func(b []byte) (int, error) { return in.Parse(b, method, Limits{}) }
+		m, errIn := pieces(raw, int(step)+1, parse)
+		if err != nil && errIn == nil {
+			// A long unfinished line is not looked at for every byte: what is wrong
+			// with it is known at its end at the latest.
+			in.Reset()
+			m, errIn = pieces(append(raw[:len(raw):len(raw)], "\r\n"...), int(step)+1, parse)
+		}
 		require.Equal(t, err, errIn, "the outcome depends on how the bytes were cut")
 		require.Equal(t, n, m)
 		if n == 0 {

@@ -47,7 +47,8 @@ type opening interface {
 }
 
 // read takes one step: 0 and no error where more bytes are needed, else the
-// length of the head. The outcome does not depend on how the bytes were cut.
+// length of the head. The outcome does not depend on how the bytes were cut, though
+// how early an error is known may.
 func (p *progress) read(f *Fields, o opening, buf []byte, limits Limits) (int, error) {
 	f.raw = buf
 	limit := limits.headBytes()

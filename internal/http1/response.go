@@ -61,33 +61,30 @@ func (r *Response) Persistent() bool {
 // space stands even where there is no reason (RFC 9112, section 4).
 func (r *Response) startLine(b []byte, whole bool) (skip bool, err error) {
 	const version, status = len("HTTP/1.1"), len("HTTP/1.1 200")
-	minor, err := readVersion(b[:min(len(b), version)], whole && len(b) >= version)
+	minor, err := readVersion(b[:min(len(b), version)], false)
 	switch {
 	case err != nil:
 		return false, err
-	case len(b) <= status && whole:
-		return false, ErrStatusLine
-	case len(b) <= version:
-		return false, nil
-	case b[version] != ' ':
+	case len(b) > version && b[version] != ' ':
 		return false, ErrStatusLine
 	}
-	code := b[version+1 : min(len(b), status)]
+	// Each byte is judged before the length of the line, so that a line which
+	// arrives in pieces is refused for the same reason as a whole one.
+	code := b[min(len(b), version+1):min(len(b), status)]
 	if span(code, classDigit) != len(code) {
 		return false, ErrStatusCode
 	}
-	if len(b) < status {
-		return false, nil
+	if len(code) == 3 {
+		r.Minor, r.Status = minor, int(code[0]-'0')*100+int(code[1]-'0')*10+int(code[2]-'0')
+		if r.Status < 100 || r.Status > 599 {
+			return false, ErrStatusCode
+		}
 	}
-	r.Minor = minor
-	if r.Status = int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0'); r.Status < 100 || r.Status > 599 {
-		return false, ErrStatusCode
-	}
-	if len(b) == status {
-		return false, nil
-	}
-	if b[status] != ' ' {
+	switch {
+	case len(b) > status && b[status] != ' ', len(b) <= status && whole:
 		return false, ErrStatusLine
+	case len(b) <= status:
+		return false, nil
 	}
 	r.Reason = b[status+1:]
 	if i := valueSpan(r.Reason); i < len(r.Reason) {
