@@ -88,26 +88,29 @@ func isASCII(s string) bool {
 
 // names, small on purpose, so that random rules meet random questions.
 var (
-	someHosts = []string{"a.example.org", "b.example.org", "x.a.example.org", "10.0.0.7"}
+	someHosts = []string{"a.example.org", "a.example.org", "a.example.org", "b.example.org", "x.a.example.org", "10.0.0.7"}
 	somePatts = []string{"a.example.org", "b.example.org", "*.example.org", "*.a.example.org", "x*.a.example.org", "10.0.0.7"}
-	somePorts = []uint16{80, 443, 5671, 9350}
-	someAddrs = []string{"20.50.72.1", "10.0.0.7", "198.51.99.1", "127.0.0.1", "2603::1", "::ffff:1.2.3.4", "64:ff9b::1432:4801"}
+	somePorts = []uint16{80, 80, 80, 443, 5671, 9350}
+	someAddrs = []string{"20.50.72.1", "20.50.72.2", "20.50.73.1", "20.50.72.1", "10.0.0.7", "198.51.99.1", "127.0.0.1", "2603::1", "::ffff:1.2.3.4", "64:ff9b::1432:4801"}
 	someTypes = []string{"text/plain", "text/html", "application/octet-stream"}
-	somePaths = []string{"/a", "/b/x.inf", "/b/../c", "/x.exe", "/"}
+	somePaths = []string{"/a", "/a.inf", "/b/x.inf", "/b/../c", "/x.exe", "/"}
 )
 
 func randomRule(t *rapid.T, name string) policy.Rule {
 	r := allow(name, rapid.SliceOfNDistinct(rapid.SampledFrom(somePatts), 1, 3, rapid.ID[string]).Draw(t, "hosts")...)
-	if rapid.Bool().Draw(t, "deny") {
+	if rapid.IntRange(0, 3).Draw(t, "deny") == 0 {
 		r = deny(name, rapid.SampledFrom(somePatts).Draw(t, "host"))
 	}
 	maybe := func(label string, change func(*policy.Rule)) {
-		if rapid.IntRange(0, 3).Draw(t, label) == 0 {
+		if rapid.IntRange(0, 5).Draw(t, label) == 0 {
 			change(&r)
 		}
 	}
 	pick := func(label string, list ...string) string { return rapid.SampledFrom(list).Draw(t, label) }
-	maybe("ports", on(rapid.SampledFrom(somePorts).Draw(t, "port"), 80))
+	if !r.Deny {
+		on(rapid.SampledFrom(somePorts).Draw(t, "port"), 80)(&r)
+	}
+	maybe("ports", on(rapid.SampledFrom(somePorts).Draw(t, "other port")))
 	maybe("url", func(r *policy.Rule) { r.Hosts[0].Port = rapid.SampledFrom(somePorts).Draw(t, "url port") })
 	maybe("clients", from(pick("client", "10.20.0.5", "10.30.0.0/16")))
 	maybe("protocol", speaking(rapid.SampledFrom([]policy.Protocol{policy.PlainHTTP, policy.TLS, policy.TCP, policy.UDP}).Draw(t, "speaks")))
@@ -134,7 +137,7 @@ func randomRule(t *rapid.T, name string) policy.Rule {
 
 func randomSpec(t *rapid.T) policy.Spec {
 	spec := policy.Spec{Inspection: rapid.Bool().Draw(t, "inspection"), Permitted: networks("10.20.0.0/16")}
-	if rapid.Bool().Draw(t, "monitor") {
+	if rapid.IntRange(0, 3).Draw(t, "monitor") == 0 {
 		spec.Mode = policy.Monitor
 	}
 	if rapid.Bool().Draw(t, "treated") {
@@ -231,8 +234,8 @@ func TestAHeadIsHeldWhereAFamilyCouldRefuse(t *testing.T) {
 func randomCase(t *rapid.T) policy.Case {
 	c := policy.Case{
 		At:     now,
-		Kind:   rapid.SampledFrom([]policy.CaseKind{policy.CaseRequest, policy.CaseConnect, policy.CaseDNS}).Draw(t, "kind"),
-		Client: netip.MustParseAddr(rapid.SampledFrom([]string{"10.20.0.5", "10.30.0.1", "192.0.2.1", "127.0.0.1"}).Draw(t, "from")),
+		Kind:   rapid.SampledFrom([]policy.CaseKind{policy.CaseRequest, policy.CaseRequest, policy.CaseRequest, policy.CaseConnect, policy.CaseDNS}).Draw(t, "kind"),
+		Client: netip.MustParseAddr(rapid.SampledFrom([]string{"10.20.0.5", "10.20.0.5", "10.20.0.6", "127.0.0.1", "10.30.0.1", "192.0.2.1"}).Draw(t, "from")),
 		Dest:   dest(rapid.SampledFrom(someHosts).Draw(t, "asked"), rapid.SampledFrom(somePorts).Draw(t, "asked port")),
 		Method: rapid.SampledFrom([]string{"GET", "PUT", "POST"}).Draw(t, "asked method"),
 		Path:   policy.NewPath(rapid.SampledFrom(somePaths).Draw(t, "asked path")),
@@ -245,14 +248,14 @@ func randomCase(t *rapid.T) policy.Case {
 	if rapid.Bool().Draw(t, "addressed") {
 		c.Addr = netip.MustParseAddr(rapid.SampledFrom(someAddrs).Draw(t, "addr"))
 	}
-	if rapid.Bool().Draw(t, "aliased") {
-		c.Aliases = []policy.Host{host(rapid.SampledFrom(someHosts[:3]).Draw(t, "alias"))}
+	if rapid.IntRange(0, 3).Draw(t, "aliased") == 0 {
+		c.Aliases = []policy.Host{host(rapid.SampledFrom([]string{"b.example.org", "a.example.org", "x.example.net"}).Draw(t, "alias"))}
 	}
 	if rapid.Bool().Draw(t, "sends") {
 		c.UploadStated = true
 		c.Upload = rapid.SampledFrom([]policy.MediaType{{}, media(someTypes[0]), media(someTypes[1])}).Draw(t, "asked upload")
 	}
-	c.Upgrade = rapid.SampledFrom([]string{"", "", "websocket", "h2c"}).Draw(t, "asked upgrade")
+	c.Upgrade = rapid.SampledFrom([]string{"", "", "", "", "websocket", "h2c"}).Draw(t, "asked upgrade")
 	if c.Kind == policy.CaseDNS {
 		c.Dest.Port, c.QueryType = 0, rapid.SampledFrom([]uint16{0, 1, 28, 16}).Draw(t, "qtype")
 	}
