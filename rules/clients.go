@@ -105,6 +105,9 @@ func looksNumeric(s string) bool {
 }
 
 func (c *compiler) unknownGroup(t text) {
+	if !c.doc.whole {
+		return // it may stand in the part that could not be read
+	}
 	var known []string
 	for _, g := range c.file.Clients {
 		known = append(known, g.Name.value)

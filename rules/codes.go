@@ -80,8 +80,8 @@ var (
 var (
 	codeLookAlike    = code("GH101", Warning, "a host one letter from another", "a mistyped host is refused at best; at worst it belongs to somebody else")
 	codeUnenforced   = code("GH102", Warning, "a clause that will not be enforced", "the inside of https can be checked only where TLS is inspected; client, host, port, server name and address are enforced all the same")
-	codeExpired      = code("GH103", Warning, "a rule past its day", "the rule permits or refuses nothing any more")
-	codeExpiring     = code("GH104", Warning, "a rule near its day", "when the day has passed, what the rule carries ends")
+	codeExpired      = code("GH103", Warning, "past its day", "what has a last day does nothing after it")
+	codeExpiring     = code("GH104", Warning, "near its day", "when the day has passed, the passages that the rule carries end")
 	codeShadowed     = code("GH105", Warning, "an allow shadowed by a deny", "a deny beats every allow")
 	codeIdleDeny     = code("GH106", Warning, "a deny that meets no allow", "what no rule allows is refused anyway; perhaps the name is mistyped")
 	codeSharedSuffix = code("GH107", Warning, "a wildcard over names of strangers", "anybody can rent a name below this suffix")

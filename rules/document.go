@@ -70,7 +70,7 @@ func (d *document) report(c *Code, at span, fix, format string, args ...any) {
 	d.problems = append(d.problems, Problem{
 		File: d.name, Line: line, Column: column, Level: c.Level, Code: c.ID,
 		Message: fmt.Sprintf(format, args...), Fix: fix, Why: c.Why,
-		Source: d.line(line), Width: d.width(at),
+		Source: strings.ToValidUTF8(d.line(line), "\ufffd"), Width: d.width(at),
 	})
 }
 

@@ -146,3 +146,10 @@ func TestClientsOfAPublishMayAsk(t *testing.T) {
 	require.Equal(t, policy.HostNotListed, ask(t, loaded, "10.9.1.1", "CONNECT www.example.org:443").Reason)
 	require.Equal(t, policy.ClientNotListed, ask(t, loaded, "10.8.1.1", "CONNECT www.example.org:443").Reason)
 }
+
+func TestAFileThatNestsWithoutEndIsRefusedAndEndsNothing(t *testing.T) {
+	loaded, problems := Load("rules.toml", []byte("a = "+strings.Repeat("[", 3<<20)), testEnv(t))
+	require.Nil(t, loaded)
+	require.Equal(t, "GH001", problems[0].Code)
+	require.Contains(t, problems[0].Message, "nested deeper")
+}

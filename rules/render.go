@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // Render writes the problems as text: for each its place, the line with a caret
@@ -41,7 +42,18 @@ func (p Problem) String() string {
 			fmt.Fprintf(&b, "   %s: %s\n", line.label, strings.ReplaceAll(line.text, "\n", "\n        "))
 		}
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// printable takes control characters out of text from a file, so that no file
+// can play with the terminal of whoever checks it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // indent is as wide as the first n characters of a line: tabs stay tabs.

@@ -26,7 +26,7 @@ func (c *compiler) warnDenies() {
 	}
 	below := c.below()
 	for _, e := range c.entries {
-		if e.Deny && len(e.Hosts) > 0 {
+		if e.Deny && len(e.Hosts) > 0 && !c.ended(e) {
 			c.idle(e, below)
 		}
 	}
@@ -48,7 +48,7 @@ func (c *compiler) below() map[string]bool {
 // shadowed reports a host of an allow that a deny refuses whole.
 func (c *compiler) shadowed(p place, denies *hostIndex) {
 	denies.above(p.pattern(), func(d place) bool {
-		whole := d.Protocol == policy.ProtocolUnknown && len(d.Inner()) == 0 && !addressed(d.Addresses) &&
+		whole := !c.ended(d.entry) && !c.ended(p.entry) && d.Protocol == policy.ProtocolUnknown && len(d.Inner()) == 0 && !addressed(d.Addresses) &&
 			clientsCover(d.Clients, p.Clients) && (len(d.ports()) == 0 || portsCover(d.ports(), p.ports())) &&
 			covers(d.pattern(), p.pattern())
 		if whole {
@@ -57,6 +57,9 @@ func (c *compiler) shadowed(p place, denies *hostIndex) {
 		return !whole
 	})
 }
+
+// ended reports whether the entry's day has passed.
+func (c *compiler) ended(e *entry) bool { return !e.Until.IsZero() && !c.env.Now.Before(e.Until) }
 
 // covers reports whether one pattern names everything another names.
 func covers(a, b policy.HostPattern) bool {

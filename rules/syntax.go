@@ -21,21 +21,27 @@ func parse(name string, raw []byte) *document {
 	if !d.readable(raw) {
 		return d
 	}
+	tree, err := scan.Scan(text)
+	var deep *scan.Error
+	if errors.As(err, &deep) && deep.Deep {
+		d.report(codeSyntax, span{deep.Offset, deep.Offset + 1}, "", "%s", deep.Reason)
+		return d
+	}
 	values, err := decode(text)
 	if err == nil {
-		d.take(text, values)
+		d.take(tree, values)
 		d.whole = true
 		return d
 	}
 	at := d.reportSyntax(err)
-	tree, _ := scan.Scan(text)
 	for i := len(tree.Statements) - 1; i >= 0; i-- {
 		start := tree.Statements[i]
 		if start > at {
 			continue
 		}
 		if values, err := decode(text[:start]); err == nil {
-			d.take(text[:start], values)
+			before, _ := scan.Scan(text[:start])
+			d.take(before, values)
 			return d
 		}
 	}
@@ -76,9 +82,8 @@ func decode(text string) (values map[string]any, err error) {
 }
 
 // take joins the values of the decoder with the places of the scanner.
-func (d *document) take(text string, values map[string]any) {
-	tree, err := scan.Scan(text)
-	if err == nil && join(tree.Root, values) {
+func (d *document) take(tree *scan.Document, values map[string]any) {
+	if join(tree.Root, values) {
 		d.root = tree.Root
 		return
 	}

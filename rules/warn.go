@@ -115,7 +115,7 @@ func (c *compiler) warnDeny(e *entry) {
 	if len(inner) == 0 || c.env.Inspection || e.Protocol != policy.ProtocolUnknown && e.Protocol != policy.TLS {
 		return
 	}
-	tls := []policy.PortRange{{First: 443, Last: 443}}
+	tls := []policy.PortRange{{First: 443, Last: 443}, {First: 5671, Last: 5671}}
 	if len(e.Ports) > 0 && portMet(e.Ports, tls) == 0 && e.Protocol == policy.ProtocolUnknown {
 		return
 	}

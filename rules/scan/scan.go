@@ -87,10 +87,18 @@ func scan(text string, met func(path []string)) (*Document, error) {
 	}
 }
 
-// errAt is where and why the scanner gave up.
-type errAt struct {
-	offset int
-	reason string
+// Error is where and why the scanner gave up.
+type Error struct {
+	Offset int
+	Reason string
+	// Deep says that lists, tables or dotted keys are nested deeper than
+	// MaxDepth. A decoder that follows them by recursion would run out of stack,
+	// and that ends a Go process.
+	Deep bool
 }
 
-func (e *errAt) Error() string { return fmt.Sprintf("offset %d: %s", e.offset, e.reason) }
+func (e *Error) Error() string { return fmt.Sprintf("offset %d: %s", e.Offset, e.Reason) }
+
+// MaxDepth is how deep lists and tables may be nested in each other, and how
+// many parts a dotted key may have.
+const MaxDepth = 32

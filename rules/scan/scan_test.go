@@ -1,6 +1,8 @@
 package scan
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/BurntSushi/toml"
@@ -23,6 +25,10 @@ func FuzzEveryDocumentTheDecoderAcceptsIsScannedAlike(f *testing.F) {
 		}
 		var met [][]string
 		doc, err := scan(text, func(path []string) { met = append(met, path) })
+		var given *Error
+		if errors.As(err, &given) && given.Deep {
+			return
+		}
 		require.NoError(t, err)
 		require.Len(t, met, len(keys))
 		for i, k := range keys {
@@ -93,4 +99,22 @@ func TestSpans(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "1979-05-27 07:32:00", at(csv.Value.Start, csv.Value.End))
 	require.Len(t, doc.Statements, 5)
+}
+
+func TestWhatIsNestedTooDeepIsLeftAlone(t *testing.T) {
+	for name, text := range map[string]string{
+		"lists":         "a = " + strings.Repeat("[", 1<<20),
+		"inline tables": "a = " + strings.Repeat("{a=", 1<<20),
+		"a dotted key":  "a" + strings.Repeat(".a", 1<<20) + " = 1",
+		"a header":      "[a" + strings.Repeat(".a", 1<<20) + "]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Scan(text)
+			var given *Error
+			require.ErrorAs(t, err, &given)
+			require.True(t, given.Deep)
+		})
+	}
+	_, err := Scan("a = " + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1))
+	require.NoError(t, err)
 }

@@ -1,6 +1,9 @@
 package scan
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 type scanner struct {
 	text  string
@@ -9,6 +12,7 @@ type scanner struct {
 	table *Node    // of the last header
 	path  []string // of the last header
 	met   func(path []string)
+	depth int // of lists and inline tables around the scanner
 }
 
 // part is one part of a dotted key.
@@ -17,7 +21,11 @@ type part struct {
 	start, end int
 }
 
-func (s *scanner) fail(reason string) error { return &errAt{s.at, reason} }
+func (s *scanner) fail(reason string) error { return &Error{Offset: s.at, Reason: reason} }
+
+func (s *scanner) tooDeep() error {
+	return &Error{Offset: s.at, Reason: fmt.Sprintf("nested deeper than %d", MaxDepth), Deep: true}
+}
 
 func (s *scanner) has(prefix string) bool { return strings.HasPrefix(s.text[s.at:], prefix) }
 

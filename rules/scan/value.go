@@ -14,7 +14,9 @@ func (s *scanner) key() ([]part, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, p)
+		if parts = append(parts, p); len(parts) > MaxDepth {
+			return nil, s.tooDeep()
+		}
 		s.spaces()
 		if !s.has(".") {
 			return parts, nil
@@ -46,6 +48,10 @@ func (s *scanner) keyPart() (part, error) {
 }
 
 func (s *scanner) value(path []string) (*Node, error) {
+	if s.depth++; s.depth > MaxDepth {
+		return nil, s.tooDeep()
+	}
+	defer func() { s.depth-- }()
 	start := s.at
 	var n *Node
 	var err error
