@@ -78,11 +78,7 @@ func (b *Book) Record(r *Record) {
 }
 
 func (b *Book) hand(s Sink, r *Record) {
-	defer func() {
-		if fault := recover(); fault != nil && b.Faults != nil {
-			b.Faults(s, fault)
-		}
-	}()
+	defer b.contain(s)
 	s.Record(r)
 }
 
@@ -97,7 +93,19 @@ type Opener interface {
 func (b *Book) Opened(surface policy.Surface) {
 	for _, s := range b.Sinks {
 		if o, ok := s.(Opener); ok {
-			o.Opened(surface)
+			b.tell(s, o, surface)
 		}
+	}
+}
+
+func (b *Book) tell(s Sink, o Opener, surface policy.Surface) {
+	defer b.contain(s)
+	o.Opened(surface)
+}
+
+// contain keeps a panic in sink s away from the gate.
+func (b *Book) contain(s Sink) {
+	if fault := recover(); fault != nil && b.Faults != nil {
+		b.Faults(s, fault)
 	}
 }
