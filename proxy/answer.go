@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"gatehouse/internal/flow"
 	"gatehouse/policy"
@@ -145,6 +146,33 @@ func (b *relayedBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// WriteTo implements io.WriterTo, for io.Copy would make a buffer for each
+// response.
+func (b *relayedBody) WriteTo(w io.Writer) (written int64, err error) {
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := b.Read(*buf)
+		if n > 0 {
+			m, err := w.Write((*buf)[:n])
+			if written += int64(m); err != nil {
+				return written, err
+			}
+		}
+		if err == io.EOF {
+			return written, nil
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+var copyBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 32<<10)
+	return &b
+}}
 
 func (b *relayedBody) Close() error { return b.body.Close() }
 

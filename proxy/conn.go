@@ -39,15 +39,19 @@ func newClientConn(s *Server, conn net.Conn) *clientConn {
 // serve reads and serves requests until the connection is done.
 func (c *clientConn) serve() {
 	defer c.conn.Close()
-	defer func() {
-		if fault := recover(); fault != nil {
-			c.server.logPanic("connection", fault)
-		}
-	}()
+	defer c.guard()
 	for c.awaitRequest() {
 		if !c.serveOne() {
 			return
 		}
+	}
+}
+
+// guard is the last net under a connection: a panic that no exchange has caught
+// ends the connection and nothing else.
+func (c *clientConn) guard() {
+	if fault := recover(); fault != nil {
+		c.server.logPanic("connection", fault)
 	}
 }
 
@@ -102,6 +106,7 @@ func (c *clientConn) serveOne() bool {
 // says so with 503.
 func (c *clientConn) refuseAtTheDoor(tell bool) {
 	defer c.conn.Close()
+	defer c.guard()
 	e := newExchange(c, &requestHead{minor: 1})
 	defer e.finish()
 	defer e.guard()

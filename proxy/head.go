@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -164,21 +165,14 @@ func (h *requestHead) hasBody() bool { return h.chunked || h.length > 0 }
 // (RFC 9112, section 9.3).
 func (h *requestHead) wantsClose() bool {
 	options := listed(h.header["Connection"])
-	for _, o := range options {
-		if o == "close" {
-			return true
-		}
-	}
-	if h.minor == 1 {
+	switch {
+	case slices.Contains(options, "close"):
+		return true
+	case h.minor == 1:
 		return false
 	}
 	// Old clients say keep-alive to a proxy in the one field or the other.
-	for _, o := range append(options, listed(h.header["Proxy-Connection"])...) {
-		if o == "keep-alive" {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(append(options, listed(h.header["Proxy-Connection"])...), "keep-alive")
 }
 
 // listed splits comma-separated field values into lower-case members.

@@ -137,7 +137,8 @@ func TestShutdown(t *testing.T) {
 // panicking is a sink that does nothing but panic.
 type panicking struct{}
 
-func (panicking) Record(*flow.Record) { panic("sink") }
+func (panicking) Record(*flow.Record)   { panic("sink") }
+func (panicking) Opened(policy.Surface) { panic("sink") }
 
 func TestAPanicEndsOneRequest(t *testing.T) {
 	o := nettest.NewOrigin(t)
