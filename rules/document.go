@@ -64,13 +64,25 @@ func (d *document) width(s span) int {
 	return max(1, utf8.RuneCountInString(strings.TrimRight(text, "\r")))
 }
 
+// longestShown is the longest line, in bytes, that a problem shows or a fix
+// repeats: a longer one was written by a program.
+const longestShown = 1000
+
+// shown is a line as problems show it.
+func (d *document) shown(n int) string {
+	if source := d.line(n); len(source) <= longestShown {
+		return strings.ToValidUTF8(source, "\ufffd")
+	}
+	return ""
+}
+
 // report adds a problem at a span.
 func (d *document) report(c *Code, at span, fix, format string, args ...any) {
 	line, column := d.place(at.start)
 	d.problems = append(d.problems, Problem{
 		File: d.name, Line: line, Column: column, Level: c.Level, Code: c.ID,
 		Message: fmt.Sprintf(format, args...), Fix: fix, Why: c.Why,
-		Source: strings.ToValidUTF8(d.line(line), "\ufffd"), Width: d.width(at),
+		Source: d.shown(line), Width: d.width(at),
 	})
 }
 
@@ -88,7 +100,7 @@ func (d *document) replaced(at span, with string) string {
 	line, _ := d.place(at.start)
 	begin := d.lines[line-1]
 	source := d.line(line)
-	if at.end > begin+len(source) {
+	if at.end > begin+len(source) || len(source) > longestShown {
 		return with
 	}
 	return strings.TrimSpace(source[:at.start-begin] + with + source[at.end-begin:])

@@ -81,9 +81,13 @@ func (c *compiler) neverBy(p place) *entry {
 // warnUnenforced warns of the clauses, once for each rule of the file and once
 // for each pack.
 func (c *compiler) warnUnenforced(all []Unenforced) {
+	byName := make(map[string]*entry, len(c.entries))
+	for _, e := range c.entries {
+		byName[e.Name] = e
+	}
 	for i := 0; i < len(all); {
 		u := all[i]
-		e := c.entryNamed(u.Rule)
+		e := byName[u.Rule]
 		what := map[string]bool{}
 		var rules, clauses []string
 		for ; i < len(all) && all[i].Line == u.Line; i++ {
@@ -103,13 +107,4 @@ func (c *compiler) warnUnenforced(all []Unenforced) {
 		c.doc.report(codeUnenforced, at, "", "%s of %s will not be enforced inside https: %s",
 			strings.Join(clauses, ", "), strings.Join(rules, ", "), u.Why)
 	}
-}
-
-func (c *compiler) entryNamed(name string) *entry {
-	for _, e := range c.entries {
-		if e.Name == name {
-			return e
-		}
-	}
-	return nil
 }
