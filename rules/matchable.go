@@ -13,7 +13,7 @@ func starless(pattern string) string { return strings.ReplaceAll(pattern, "*", "
 // matchable reports allows that can never match: hosts and addresses to which
 // no rule leads, and literals that the addresses leave out.
 func (c *compiler) matchable(e *entry) {
-	if c.unreachable(e) || c.pathless(e) {
+	if c.unreachable(e) {
 		return
 	}
 	for i := range e.Hosts {
@@ -44,23 +44,6 @@ func (c *compiler) unreachable(e *entry) bool {
 	}
 	c.doc.report(codeNeverMatches, e.clause(func(t *ruleTable) *scan.Node { return t.Addresses.node }), "",
 		"no rule leads to %s: it is the machine itself, its link, everybody, or the cloud's own control plane", a.Prefixes[0])
-	return true
-}
-
-// pathless reports a rule none of whose paths its table of types names.
-func (c *compiler) pathless(e *entry) bool {
-	if e.Paths == nil || e.Types == nil {
-		return false
-	}
-	for _, p := range e.Paths {
-		for _, t := range e.Types {
-			if starsMeet(p.String(), t.Glob.String()) {
-				return false
-			}
-		}
-	}
-	c.doc.report(codeNeverMatches, e.clause(func(t *ruleTable) *scan.Node { return t.Types.Node }), "",
-		"types names none of the rule's paths; add \"*\" = \"any\", or the paths it should name")
 	return true
 }
 
