@@ -12,9 +12,9 @@ func (a *Appliance) adminHandler() http.Handler {
 	mux := a.scrapeHandler()
 	mux.HandleFunc("POST /-/reload", a.reload)
 	mux.HandleFunc("GET /{$}", a.page)
-	var h http.Handler = doors{names: a.config.Listen.AdminNames, next: mux}
-	if !a.config.Listen.Admin.Loopback() {
-		h = webConfig(a.config.Listen.WebConfig).guard(h)
+	var h http.Handler = doors{names: a.Config.Listen.AdminNames, next: mux}
+	if !a.Config.Listen.Admin.Loopback() {
+		h = webConfig(a.Config.Listen.WebConfig).guard(h)
 	}
 	return h
 }
@@ -31,7 +31,7 @@ func (a *Appliance) scrapeHandler() *http.ServeMux {
 // reload loads the rules file: 200 with what changes, 422 with what is wrong.
 // Whoever asks this way has asked: a file that has shrunk is taken.
 func (a *Appliance) reload(w http.ResponseWriter, _ *http.Request) {
-	tell(w, a.book.Reload(false))
+	tell(w, a.rulebook.Reload(false))
 }
 
 func tell(w http.ResponseWriter, o Outcome) {
@@ -51,7 +51,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 func (a *Appliance) page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	s := a.book.Status()
+	s := a.rulebook.Status()
 	var problems []string
 	for _, p := range s.Refused {
 		problems = append(problems, p.String())
@@ -60,9 +60,9 @@ func (a *Appliance) page(w http.ResponseWriter, _ *http.Request) {
 		State, Problems, Unenforced []string
 		Version                     string
 		Recent                      []line
-	}{a.state(), problems, s.unenforced(), a.build.Version, a.recent(50)})
+	}{a.state(), problems, s.unenforced(), a.Build.Version, a.recent(50)})
 	if err != nil {
-		a.log.Debug("the state page could not be written", "err", err)
+		a.Log.Debug("the state page could not be written", "err", err)
 	}
 }
 
@@ -73,7 +73,7 @@ func (a *Appliance) recent(n int) []line {
 	var lines []line
 	for _, r := range a.ring.Recent(n) {
 		lines = append(lines, line{
-			Time: r.Time.In(a.config.Timezone.Zone()).Format("15:04:05"), Surface: r.Surface.String(), Client: r.Client.String(),
+			Time: r.Time.In(a.Config.Timezone.Zone()).Format("15:04:05"), Surface: r.Surface.String(), Client: r.Client.String(),
 			Passage: passage(r), Verdict: r.Verdict.String(), Reason: r.Verdict.Reason.String(), Rule: r.Verdict.RuleName(), ID: r.ID,
 		})
 	}

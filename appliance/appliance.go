@@ -41,11 +41,7 @@ type Options struct {
 // Appliance is the building with its rooms. New makes one, Listen opens its
 // doors, Run serves until it is told to stop.
 type Appliance struct {
-	Options
-	config *Config
-	build  Build
-	log    *slog.Logger
-	now    func() time.Time
+	Options // with its defaults filled in
 
 	live      *policy.Live
 	tags      *tagShelf
@@ -53,7 +49,7 @@ type Appliance struct {
 	decisions *flow.Log
 	file      io.Closer // of the decision log; nil: standard output
 	tally     *metrics.Tally
-	book      *rulebook
+	rulebook  *rulebook
 	resolver  *dnsallow.Resolver
 	names     *dnsallow.Server
 	gate      *proxy.Server
@@ -62,66 +58,66 @@ type Appliance struct {
 
 // New makes an appliance. It starts nothing and opens nothing.
 func New(o Options) *Appliance {
-	a := &Appliance{Options: o, config: o.Config, build: o.Build, log: o.Log, now: o.Now, live: new(policy.Live)}
-	if a.now == nil {
-		a.now = time.Now
+	a := &Appliance{Options: o, live: new(policy.Live)}
+	if a.Now == nil {
+		a.Now = time.Now
 	}
 	if a.Drain == 0 {
 		a.Drain = 8 * time.Second
 	}
-	a.tags = newTagShelf(a.config.Azure.Tags)
+	a.tags = newTagShelf(a.Config.Azure.Tags)
 	a.ring = flow.NewRing(keptDecisions)
 	a.decisions = a.newDecisionLog()
 	a.resolver = a.newResolver()
 	a.tally = metrics.New(metrics.Config{
-		Now: a.now, Version: a.build.Version, Revision: a.build.Revision, GoVersion: a.build.Go,
+		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
 		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
 	})
 	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
 	a.gate = a.newGate(book)
 	a.names = a.newNames(book)
-	a.book = a.newRulebook()
+	a.rulebook = a.newRulebook()
 	return a
 }
 
 func (a *Appliance) newDecisionLog() *flow.Log {
-	c := flow.LogConfig{Out: a.Stdout, Logger: a.log}
-	if a.config.Log.Format == "squid" {
+	c := flow.LogConfig{Out: a.Stdout, Logger: a.Log}
+	if a.Config.Log.Format == "squid" {
 		c.Format = flow.Squid
 	}
-	if path := a.config.Log.Decisions; path != "stdout" {
-		f := flow.NewFile(flow.FileConfig{Path: path, Days: a.config.Log.Days, Bytes: int64(a.config.Log.MiB) << 20, Now: a.now})
+	if path := a.Config.Log.Decisions; path != "stdout" {
+		f := flow.NewFile(flow.FileConfig{Path: path, Days: a.Config.Log.Days, Bytes: int64(a.Config.Log.MiB) << 20, Now: a.Now})
 		c.Out, a.file = f, f
 	}
 	return flow.NewLog(c)
 }
 
 func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
-	l := a.config.Limits
+	l := a.Config.Limits
 	return proxy.New(proxy.Config{
 		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
 		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration,
 	}, proxy.Deps{
-		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.log, Now: a.now,
+		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) },
 	})
 }
 
 func (a *Appliance) newRulebook() *rulebook {
 	return &rulebook{
-		files: a.Files, env: a.config.Env(), kept: lastGood(filepath.Join(a.config.State.Dir, "last-good")),
-		live: a.live, tags: a.tags, tally: a.tally, log: a.log, now: a.now, review: a.gate.Review,
+		files: a.Files, env: a.Config.Env(), kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
+		live: a.live, tags: a.tags, tally: a.tally, log: a.Log, now: a.Now, review: a.gate.Review,
 	}
 }
 
 func (a *Appliance) sinkFault(sink flow.Sink, fault any) {
-	a.log.Error("a fault in gatehouse: a sink of the book panicked; the passage went on",
+	a.Log.Error("a fault in gatehouse: a sink of the book panicked; the passage went on",
 		"sink", fmt.Sprintf("%T", sink), "fault", fault, "stack", string(debug.Stack()))
 }
 
 // Listen opens every door. Passages are taken only once Run runs.
 func (a *Appliance) Listen() error {
-	doors, err := openListeners(a.config.Listen)
+	doors, err := openListeners(a.Config.Listen)
 	if err != nil {
 		return err
 	}
@@ -132,9 +128,9 @@ func (a *Appliance) Listen() error {
 			return fmt.Errorf("dns.upstreams: %s is this gatehouse's own DNS listener; name the servers that it should ask", u)
 		}
 	}
-	if doors.control, err = openSocket(a.config.State.Dir); err != nil {
-		a.log.Error("state.dir cannot hold the command socket: gatehouse reload and decision ids do not work, everything else does; make it writable, or change state.dir",
-			"state_dir", a.config.State.Dir, "err", err)
+	if doors.control, err = openSocket(a.Config.State.Dir); err != nil {
+		a.Log.Error("state.dir cannot hold the command socket: gatehouse reload and decision ids do not work, everything else does; make it writable, or change state.dir",
+			"state_dir", a.Config.State.Dir, "err", err)
 	}
 	return nil
 }

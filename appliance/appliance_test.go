@@ -149,6 +149,16 @@ func echo(t *testing.T) (port string) {
 	return port
 }
 
+// configure adds to gatehouse.toml, and starts the appliance anew.
+func (s *site) configure(text string) {
+	require.NoError(s.t, s.stop())
+	path := filepath.Join(s.dir, "gatehouse.toml")
+	had, err := os.ReadFile(path)
+	require.NoError(s.t, err)
+	write(s.t, path, string(had)+text)
+	s.start()
+}
+
 // start starts the appliance from its files; it is stopped with the test.
 func (s *site) start() {
 	files, err := Locate(filepath.Join(s.dir, "gatehouse.toml"), "")
@@ -492,19 +502,15 @@ func TestTheCommandSocketIsForItsOwnerOnly(t *testing.T) {
 func TestChangedServiceTagsComeIntoForceByThemselves(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, rulesText)
-	require.NoError(t, s.stop())
 	tags := func(number int, prefix string) string {
 		return fmt.Sprintf(`{"changeNumber":%d,"cloud":"Public","values":[{"name":"AzureCloud.northeurope","id":"AzureCloud.northeurope",`+
 			`"properties":{"changeNumber":1,"region":"northeurope","platform":"Azure","systemService":"","addressPrefixes":[%q]}}]}`+"\n", number, prefix)
 	}
 	folder := filepath.Join(s.dir, "tags")
 	write(t, filepath.Join(folder, "ServiceTags_Public_20260302.json"), tags(1, "192.0.2.0/24"))
-	text, err := os.ReadFile(filepath.Join(s.dir, "gatehouse.toml"))
-	require.NoError(t, err)
-	write(t, filepath.Join(s.dir, "gatehouse.toml"), string(text)+"[azure]\ntags = \"tags\"\n")
 	s.setRules(rulesText + "\n[[allow]]\nname = \"region\"\nhosts = \"cloud.groupcall.test\"\nports = " + s.echo + "\naddresses = \"northeurope\"\n")
 	s.dns.Zone(t, "cloud.groupcall.test. 1 IN A 198.51.100.7")
-	s.start()
+	s.configure("[azure]\ntags = \"tags\"\n")
 	require.Empty(t, s.query("cloud.groupcall.test.").Answer, "outside the region")
 
 	before := s.live.Policy()
@@ -515,7 +521,7 @@ func TestChangedServiceTagsComeIntoForceByThemselves(t *testing.T) {
 
 	inForce := s.tags.file()
 	write(t, filepath.Join(folder, "ServiceTags_Public_20260316.json"), `{"changeNumber":3,"cloud":"Public","values":[]}`+"\n")
-	require.Eventually(t, func() bool { return s.book.Status().Tags != "" }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return s.rulebook.Status().Tags != "" }, 20*time.Second, 20*time.Millisecond)
 	require.Same(t, inForce, s.tags.file(), "a file that lacks a tag in use changes nothing")
 	_, body := s.admin("GET", "/readyz")
 	require.Contains(t, body, "warning: ")

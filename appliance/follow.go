@@ -10,7 +10,7 @@ import (
 func (a *Appliance) rulesWatcher() *watcher {
 	path := a.Files.Rules
 	return &watcher{
-		path: path, log: a.log, judged: a.book.Judged,
+		path: path, log: a.Log, judged: a.rulebook.Judged,
 		look: func() sight { return lookAtFile(path) },
 		act:  func(s sight) { a.guarded("reload", func() { a.rulesChanged(s) }) },
 	}
@@ -18,17 +18,17 @@ func (a *Appliance) rulesWatcher() *watcher {
 
 func (a *Appliance) rulesChanged(s sight) {
 	if s.gone != "" {
-		a.book.Missing(rules.Problem{File: a.Files.RulesName(), Level: rules.Error, Code: codeUnreadable, Message: s.gone,
+		a.rulebook.Missing(rules.Problem{File: a.Files.RulesName(), Level: rules.Error, Code: codeUnreadable, Message: s.gone,
 			Fix: "put the file back", Why: "the rules in force stay as they are"})
 		return
 	}
-	a.logOutcome("file changed", a.book.Reload(true))
+	a.logOutcome("file changed", a.rulebook.Reload(true))
 }
 
 // logOutcome says what a reload changed; what went wrong has been said.
 func (a *Appliance) logOutcome(why string, o Outcome) {
 	for _, c := range o.Changes {
-		a.log.Info("reload: "+c, "asked_by", why)
+		a.Log.Info("reload: "+c, "asked_by", why)
 	}
 }
 
@@ -38,7 +38,7 @@ func (a *Appliance) logOutcome(why string, o Outcome) {
 func (a *Appliance) loadTags() (trouble string) {
 	f, err := a.tags.read()
 	if err != nil {
-		a.log.Error("the copy of the Azure service tags that is built in is in force; it is old", "err", err)
+		a.Log.Error("the copy of the Azure service tags that is built in is in force; it is old", "err", err)
 		trouble = err.Error()
 	} else {
 		a.tags.swap(f)
@@ -50,14 +50,14 @@ func (a *Appliance) loadTags() (trouble string) {
 func (a *Appliance) sayTags() {
 	f := a.tags.file()
 	a.tally.TagsLoaded(f.ChangeNumber, f.Date)
-	a.log.Info("azure service tags in force", "file", f.Name, "change_number", f.ChangeNumber, "date", f.Date.Format("2006-01-02"))
+	a.Log.Info("azure service tags in force", "file", f.Name, "change_number", f.ChangeNumber, "date", f.Date.Format("2006-01-02"))
 }
 
 // tagsWatcher takes changed service tags once they have settled.
 func (a *Appliance) tagsWatcher() *watcher {
-	path := a.config.Azure.Tags
+	path := a.Config.Azure.Tags
 	return &watcher{
-		path: path, log: a.log, judged: a.tags.Judged,
+		path: path, log: a.Log, judged: a.tags.Judged,
 		look: func() sight { return lookAtPath(path) },
 		act:  func(sight) { a.guarded("service tags", a.tagsChanged) },
 	}
@@ -68,17 +68,17 @@ func (a *Appliance) tagsWatcher() *watcher {
 func (a *Appliance) tagsChanged() {
 	f, err := a.tags.read()
 	if err != nil {
-		a.log.Error("the changed Azure service tags cannot be read", "err", err)
-		a.book.Tags(err.Error())
+		a.Log.Error("the changed Azure service tags cannot be read", "err", err)
+		a.rulebook.Tags(err.Error())
 		return
 	}
 	previous := a.tags.swap(f)
-	if problems := a.book.Renew(); problems != nil {
+	if problems := a.rulebook.Renew(); problems != nil {
 		a.tags.swap(previous)
-		a.log.Error("the changed Azure service tags do not fit the rules in force; the tags in force stay", "file", f.Name, "problems", brief(problems))
-		a.book.Tags(fmt.Sprintf("%s does not fit the rules in force; the tags in force stay", f.Name))
+		a.Log.Error("the changed Azure service tags do not fit the rules in force; the tags in force stay", "file", f.Name, "problems", brief(problems))
+		a.rulebook.Tags(fmt.Sprintf("%s does not fit the rules in force; the tags in force stay", f.Name))
 		return
 	}
-	a.book.Tags("")
+	a.rulebook.Tags("")
 	a.sayTags()
 }

@@ -19,7 +19,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 // should be.
 func (a *Appliance) readyz(w http.ResponseWriter, _ *http.Request) {
 	plain(w)
-	s := a.book.Status()
+	s := a.rulebook.Status()
 	if s.Loaded == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
@@ -34,7 +34,7 @@ const staleAfter = 30 * 24 * time.Hour
 
 // state says in sentences what is in force and what is not as it should be.
 func (a *Appliance) state() []string {
-	s := a.book.Status()
+	s := a.rulebook.Status()
 	var lines []string
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	if s.Loaded == nil {
@@ -42,9 +42,9 @@ func (a *Appliance) state() []string {
 	} else {
 		say("ready: %d rules in force since %s, from the %s, sha256 %s", s.Loaded.RuleCount,
 			s.Since.Format(time.RFC3339), s.Source, s.Loaded.SHA256)
-		say("mode: %s", s.Policy().Mode(a.now()))
+		say("mode: %s", s.Policy().Mode(a.Now()))
 	}
-	if s.Policy().Mode(a.now()) == policy.Monitor {
+	if s.Policy().Mode(a.Now()) == policy.Monitor {
 		say("warning: monitor mode: what the rules would refuse is let through")
 	}
 	if s.Source == FromLastGood {
@@ -62,7 +62,7 @@ func (a *Appliance) state() []string {
 	if s.Tags != "" {
 		say("warning: %s", s.Tags)
 	}
-	if age := a.now().Sub(a.tags.file().Date); !a.tags.file().Date.IsZero() && age > staleAfter {
+	if age := a.Now().Sub(a.tags.file().Date); !a.tags.file().Date.IsZero() && age > staleAfter {
 		say("warning: the Azure service tags are %d days old; import a current file by azure.tags", int(age.Hours()/24))
 	}
 	return lines

@@ -16,18 +16,18 @@ const resolvConf = "/etc/resolv.conf"
 // upstreams are the DNS servers that are asked: those of the configuration, or
 // the system's.
 func (a *Appliance) upstreams() []dnsallow.Upstream {
-	if len(a.config.DNS.Upstreams) > 0 {
-		return upstreamsOf(a.config.DNS.Upstreams)
+	if len(a.Config.DNS.Upstreams) > 0 {
+		return upstreamsOf(a.Config.DNS.Upstreams)
 	}
 	list, err := dnsallow.SystemUpstreams(resolvConf)
 	if err != nil {
-		a.log.Error("no DNS server to ask: names cannot be resolved until dns.upstreams names one", "err", err)
+		a.Log.Error("no DNS server to ask: names cannot be resolved until dns.upstreams names one", "err", err)
 	}
 	return list
 }
 
 func (a *Appliance) newResolver() *dnsallow.Resolver {
-	c := a.config.DNS
+	c := a.Config.DNS
 	rc := dnsallow.ResolverConfig{
 		Upstreams: a.upstreams(), CacheBytes: int64(c.CacheMiB) << 20, Hosts: map[policy.Host][]netip.Addr{},
 	}
@@ -40,14 +40,14 @@ func (a *Appliance) newResolver() *dnsallow.Resolver {
 		rc.Zones = append(rc.Zones, dnsallow.Zone{Name: f.Zone.Host, Servers: upstreamsOf(f.Servers)})
 	}
 	return dnsallow.NewResolver(rc, dnsallow.ResolverDeps{
-		Now:     a.now,
+		Now:     a.Now,
 		Observe: func(upstream string, took time.Duration, _ error) { a.tally.UpstreamAnswered(upstream, took) },
 	})
 }
 
 func (a *Appliance) newNames(book *flow.Book) *dnsallow.Server {
 	return dnsallow.NewServer(dnsallow.ServerConfig{}, dnsallow.ServerDeps{
-		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.log, Now: a.now,
+		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.Log, Now: a.Now,
 	})
 }
 

@@ -25,21 +25,21 @@ func (a *Appliance) Run(ctx context.Context) error {
 	defer stopLog()
 	a.sayHow()
 	trouble := a.loadTags()
-	a.book.start()
-	a.book.Tags(trouble)
+	a.rulebook.start()
+	a.rulebook.Tags(trouble)
 
 	g, serving := errgroup.WithContext(ctx)
 	a.serve(g, serving)
 	a.watch(g, serving)
-	a.log.Info("ready", "addresses", a.Addresses())
+	a.Log.Info("ready", "addresses", a.Addresses())
 	a.notify(daemon.SdNotifyReady)
 	<-serving.Done()
 	a.notify(daemon.SdNotifyStopping)
-	a.log.Info("stopping: open passages may end within", "drain", a.Drain)
+	a.Log.Info("stopping: open passages may end within", "drain", a.Drain)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Drain)
 	defer cancel()
 	if err := a.gate.Shutdown(drain); err != nil {
-		a.log.Warn("some passages were cut", "err", err)
+		a.Log.Warn("some passages were cut", "err", err)
 	}
 	return g.Wait()
 }
@@ -82,7 +82,7 @@ func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
 }
 
 func (a *Appliance) serveAdmin(ctx context.Context) error {
-	return a.serveHTTP(ctx, a.doors.admin, a.adminHandler(), a.config.Listen.WebConfig)
+	return a.serveHTTP(ctx, a.doors.admin, a.adminHandler(), a.Config.Listen.WebConfig)
 }
 
 // serveHTTP serves one of the appliance's own HTTP doors.
@@ -90,7 +90,7 @@ func (a *Appliance) serveHTTP(ctx context.Context, ln net.Listener, h http.Handl
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
@@ -118,7 +118,7 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 		w := a.rulesWatcher()
 		all.Go(func() { w.run(ctx) })
 	}
-	if a.config.Azure.Tags != "" {
+	if a.Config.Azure.Tags != "" {
 		w := a.tagsWatcher()
 		all.Go(func() { w.run(ctx) })
 	}
@@ -148,7 +148,7 @@ func (a *Appliance) hangups(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.Hangup:
-			a.logOutcome("SIGHUP", a.book.Reload(false))
+			a.guarded("reload", func() { a.logOutcome("SIGHUP", a.rulebook.Reload(false)) })
 		}
 	}
 }
@@ -158,7 +158,7 @@ func (a *Appliance) hangups(ctx context.Context) {
 func (a *Appliance) guarded(task string, f func()) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			a.log.Error("a fault in gatehouse: a task panicked; the gate goes on", "task", task, "fault", fault, "stack", string(debug.Stack()))
+			a.Log.Error("a fault in gatehouse: a task panicked; the gate goes on", "task", task, "fault", fault, "stack", string(debug.Stack()))
 		}
 	}()
 	f()
@@ -167,16 +167,16 @@ func (a *Appliance) guarded(task string, f func()) {
 // notify tells systemd, where it started us.
 func (a *Appliance) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		a.log.Warn("systemd could not be told", "state", state, "err", err)
+		a.Log.Warn("systemd could not be told", "state", state, "err", err)
 	}
 }
 
 // sayHow says at start what the appliance goes by.
 func (a *Appliance) sayHow() {
-	a.log.Info("gatehouse starts", "version", a.build.Version, "config", a.Files.ConfigName(), "rules", a.Files.RulesName(),
-		"timezone", a.config.Timezone.String(), "now", a.now().In(a.config.Timezone.Zone()).Format(time.RFC3339),
-		"state_dir", a.config.State.Dir, "decisions", a.config.Log.Decisions)
-	if list := a.config.Addresses.TreatAsPublic; len(list) > 0 {
-		a.log.Warn("addresses.treat_as_public: these special addresses are treated as public ones; that is for test beds and NAT64, not for a school's gate", "networks", list)
+	a.Log.Info("gatehouse starts", "version", a.Build.Version, "config", a.Files.ConfigName(), "rules", a.Files.RulesName(),
+		"timezone", a.Config.Timezone.String(), "now", a.Now().In(a.Config.Timezone.Zone()).Format(time.RFC3339),
+		"state_dir", a.Config.State.Dir, "decisions", a.Config.Log.Decisions)
+	if list := a.Config.Addresses.TreatAsPublic; len(list) > 0 {
+		a.Log.Warn("addresses.treat_as_public: these special addresses are treated as public ones; that is for test beds and NAT64, not for a school's gate", "networks", list)
 	}
 }

@@ -107,7 +107,7 @@ func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account
 		return none, err
 	}
 	a := appliance.NewAccount(target, loaded.Policy.Explain(c))
-	a.Notes = append(a.Notes, append(notes, "by the rules of "+files.RulesName())...)
+	a.Notes = append(a.Notes, append(notes, fmt.Sprintf("by the rules of %s, and the settings of %s", files.RulesName(), files.ConfigName()))...)
 	return a, nil
 }
 

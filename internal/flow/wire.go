@@ -27,40 +27,47 @@ const (
 	upperHex  = "0123456789ABCDEF"
 )
 
+// plain are the octets that a JSON string of ours holds as they are.
+var plain = func() (is [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		is[c] = c != '"' && c != '\\'
+	}
+	return is
+}()
+
 // appendJSONString writes s as a JSON string (RFC 8259, section 7). More is
 // escaped than JSON asks: a log is read in terminals, so nothing that is not
 // printable stays as it is. Octets that are not UTF-8 become U+FFFD.
 func appendJSONString(dst []byte, s string) []byte {
 	s = clip(s)
 	dst = append(dst, '"')
-	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			dst = appendJSONASCII(dst, c)
-			i++
-			continue
+	for {
+		n := 0
+		for n < len(s) && plain[s[n]] {
+			n++
 		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			dst = append(dst, `\ufffd`...)
-		case unicode.IsPrint(r):
-			dst = append(dst, s[i:i+size]...)
-		default:
-			dst = appendJSONEscape(dst, r)
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; s == "" {
+			return append(dst, '"')
 		}
-		i += size
+		size := 0
+		dst, size = appendJSONRune(dst, s)
+		s = s[size:]
 	}
-	return append(dst, '"')
 }
 
-func appendJSONASCII(dst []byte, c byte) []byte {
+// appendJSONRune writes the first character of s, which is not a plain one.
+func appendJSONRune(dst []byte, s string) (with []byte, size int) {
+	r, size := utf8.DecodeRuneInString(s)
 	switch {
-	case c == '"' || c == '\\':
-		return append(dst, '\\', c)
-	case c < 0x20 || c == 0x7f:
-		return appendJSONEscape(dst, rune(c))
+	case r == utf8.RuneError && size == 1:
+		return append(dst, `\ufffd`...), size
+	case r == '"' || r == '\\':
+		return append(dst, '\\', byte(r)), size
+	case unicode.IsPrint(r):
+		return append(dst, s[:size]...), size
 	}
-	return append(dst, c)
+	return appendJSONEscape(dst, r), size
 }
 
 func appendJSONEscape(dst []byte, r rune) []byte {

@@ -1,0 +1,139 @@
+package appliance
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAPassageUnderWayEndsByItselfWhenTheGateIsToldToStop(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	began, release := make(chan struct{}), make(chan struct{})
+	s.origin.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, "first ")
+		w.(http.Flusher).Flush()
+		close(began)
+		<-release
+		io.WriteString(w, "last")
+	})
+	type answer struct {
+		status int
+		body   string
+	}
+	got := make(chan answer, 1)
+	go func() {
+		status, body := s.get("/update.inf")
+		got <- answer{status, body}
+	}()
+	<-began
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	require.Eventually(t, func() bool { // the door is closed before the passage has ended
+		conn, err := net.Dial("tcp", s.address("proxy"))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	}, 20*time.Second, 10*time.Millisecond)
+	close(release)
+	require.Equal(t, answer{200, "first last"}, <-got)
+	require.NoError(t, <-stopped)
+	require.Contains(t, s.log.String(), `"end":"done"`, "and its line is written before the process ends")
+}
+
+func TestAPassageEndsWhenTheDayOfItsRuleIsOver(t *testing.T) {
+	t.Parallel()
+	until := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
+	s := newSite(t, rulesText+"until = "+until+"\n")
+	_, in, resp := s.connect("relay.groupcall.test:" + s.echo)
+	require.Equal(t, 200, resp.StatusCode)
+	_, err := in.ReadByte()
+	require.Error(t, err, "nobody changed any file, and the tunnel ends")
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, s.stop())
+	require.Contains(t, s.log.String(), `"end":"policy"`)
+}
+
+func TestTheDecisionLogCanBeAFileInSquidsFormat(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.configure("[log]\ndecisions = \"log/access.log\"\nformat = \"squid\"\n")
+	status, _ := s.get("/update.inf")
+	require.Equal(t, 200, status)
+	require.NoError(t, s.stop())
+	text, err := os.ReadFile(filepath.Join(s.dir, "log", "access.log"))
+	require.NoError(t, err)
+	fields := strings.Fields(string(text))
+	require.Len(t, fields, 10)
+	require.Equal(t, []string{"TCP_MISS/200", "10", "GET", "http://www.groupcall.test:" + s.port + "/update.inf", "-", "HIER_DIRECT/127.0.0.1", "text/plain"}, fields[3:])
+}
+
+func TestAFullDiskHoldsUpNothing(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full on this system")
+	}
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.configure("[log]\ndecisions = \"/dev/full\"\n")
+	for range 3 {
+		status, _ := s.get("/update.inf")
+		require.Equal(t, 200, status)
+	}
+	require.NoError(t, s.stop())
+	require.Contains(t, scrape(t, s.tally), "gatehouse_log_dropped_total 3\n")
+	require.Contains(t, s.said.String(), "no space left on device")
+}
+
+func TestATaskThatPanicsEndsNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.guarded("test", func() { panic("a fault") })
+	require.Contains(t, s.said.String(), "a task panicked")
+	s.setRules(rulesText + "addresses = \"northeurope\"\n")
+	s.rulebook.tags = nil // makes the reader of the rules panic
+	status, body := s.admin("POST", "/-/reload")
+	require.Equal(t, 422, status)
+	require.Contains(t, body, codeFault)
+	status, _ = s.get("/update.inf")
+	require.Equal(t, 200, status, "the rules in force stay")
+}
+
+func TestWhatIsTheAppliancesOwn(t *testing.T) {
+	listen := func(at string) net.Listener {
+		ln, err := net.Listen("tcp", at)
+		require.NoError(t, err)
+		t.Cleanup(func() { ln.Close() })
+		return ln
+	}
+	one, all := listen("127.0.0.1:0"), listen("0.0.0.0:0")
+	l := &listeners{proxy: []net.Listener{one}, admin: all}
+	port := func(ln net.Listener) uint16 { return ln.Addr().(*net.TCPAddr).AddrPort().Port() }
+	for _, c := range []struct {
+		name, addr string
+		port       uint16
+		own        bool
+	}{
+		{"the very address", "127.0.0.1", port(one), true},
+		{"the address dressed as IPv6", "::ffff:127.0.0.1", port(one), true},
+		{"the unspecified address, which reaches this machine", "0.0.0.0", port(one), true},
+		{"the unspecified IPv6 address", "::", port(one), true},
+		{"another port", "127.0.0.1", 1, false},
+		{"another address of loopback", "127.0.0.2", port(one), false},
+		{"any loopback address of a listener on every address", "127.0.0.2", port(all), true},
+		{"somebody else's address, on the same port", "192.0.2.7", port(all), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, c.own, l.own(netip.AddrPortFrom(netip.MustParseAddr(c.addr), c.port)))
+		})
+	}
+}
