@@ -106,6 +106,15 @@ func TestADenyWithInnerClauses(t *testing.T) {
 	is(t, ask(seeing, secure), "denied", policy.DeniedByRule, "admin")
 }
 
+func TestADenyOfUploadsSpeaksOfBodies(t *testing.T) {
+	p := compile(t, with(allow("web", "www.example.org"), on(80)), with(deny("no-csv", "www.example.org"), uploads("text/csv")))
+	r := request("GET", "www.example.org", 80, "/")
+	r.Upload = media("text/csv") // a Content-Type, and nothing behind it
+	is(t, ask(p, r), "allowed", policy.Matched, "web")
+	r.Body = true
+	is(t, ask(p, r), "denied", policy.DeniedByRule, "no-csv")
+}
+
 func TestADenyMayEnd(t *testing.T) {
 	p := compile(t, allow("web", "www.example.org"), with(deny("exams", "www.example.org"), until(now.Add(time.Hour))))
 	is(t, connect(p, server, "www.example.org", 443), "denied", policy.DeniedByRule, "exams")
