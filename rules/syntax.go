@@ -141,7 +141,11 @@ func (d *document) reportSyntax(err error) int {
 		return 0
 	}
 	at := span{min(max(pe.Position.Start, 0), len(d.text)), min(max(pe.Position.Start+pe.Position.Len, 0), len(d.text))}
-	if line := max(pe.Position.Line, 1); line <= len(d.lines) {
+	line := max(pe.Position.Line, 1)
+	if at.start < len(d.text) && d.text[at.start] == '\n' { // the decoder has counted it already
+		line, _ = d.place(at.start)
+	}
+	if line <= len(d.lines) {
 		// An error of the line end is told on the line, not on the next one.
 		begin := d.lines[line-1]
 		end := begin + len(d.line(line))
