@@ -35,7 +35,8 @@ func (p Permit) Client() netip.Addr { return p.facts.client }
 func (p Permit) Addr() netip.Addr { return p.facts.addr }
 
 // Review asks the same passage, with all that is known of it, of another policy
-// or of the same one at a later time: an open passage ends when the answer is no.
+// or of the same one at a later time: an open passage ends when the answer is
+// no, and also when it is Inspect for a tunnel that is relayed unseen.
 func (p *Policy) Review(permit Permit, at time.Time) Verdict {
 	f := permit.facts
 	f.at = at

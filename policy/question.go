@@ -130,7 +130,8 @@ type Response struct {
 	// missing, repeated or unreadable.
 	Type MediaType
 	// Family is what the first bytes of the body show, FamilyUnknown before
-	// they are known and for a part of a file that does not begin at 0.
+	// they are known, for a part of a file that does not begin at 0, and for a
+	// body under a Content-Encoding, whose first bytes are those of the coding.
 	Family Family
 }
 
