@@ -165,6 +165,11 @@ func asciiName(s string) (string, error) {
 // itself (invalid UTF-8, characters that map to something else once more) could
 // be two names to two programs, and is refused.
 func international(s string) (string, error) {
+	for label := range strings.FieldsFuncSeq(s, isDot) {
+		if utf8.RuneCountInString(label) > 63 {
+			return "", errLabelLong
+		}
+	}
 	form, err := idna.Lookup.ToASCII(s)
 	if err != nil || !utf8.ValidString(s) {
 		return "", errHostIDNA
@@ -174,6 +179,9 @@ func international(s string) (string, error) {
 	}
 	return form, nil
 }
+
+// isDot reports what UTS 46 takes for the dot between labels.
+func isDot(r rune) bool { return r == '.' || r == '。' || r == '．' || r == '｡' }
 
 // checkName holds an ASCII name to letters, digits, hyphen and underscore
 // (service names and some real hosts have it), labels of 1 to 63 octets and 253

@@ -112,6 +112,8 @@ func TestALongHostIsRefusedBeforeItIsNormalized(t *testing.T) {
 		_, err = policy.ParseHostPattern("a*." + long)
 		require.Error(t, err)
 	}
-	_, err := policy.ParseHost(strings.Repeat("münchen.", 10) + "example")
+	_, err := policy.ParseHost(strings.Repeat("ü", 64) + ".example")
+	require.ErrorContains(t, err, "has a label longer than 63 characters")
+	_, err = policy.ParseHost(strings.Repeat("münchen。", 10) + "example")
 	require.NoError(t, err)
 }
