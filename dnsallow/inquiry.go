@@ -1,7 +1,9 @@
 package dnsallow
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -39,9 +41,8 @@ func readInquiry(packet []byte) (in *inquiry, ok bool) {
 		return nil, false
 	}
 	in = &inquiry{packet: packet}
-	asked := binary.BigEndian.Uint16(packet[4:])
-	err := in.msg.Unpack(packet)
-	in.broken = err != nil || asked != 1 || len(in.msg.Question) != 1
+	err := in.unpack()
+	in.broken = err != nil || len(in.msg.Question) != 1
 	in.msg.Opcode = int(packet[2]>>3) & 0xf // also where the rest cannot be read
 	for _, rr := range in.msg.Extra {
 		if opt, is := rr.(*dns.OPT); is {
@@ -53,6 +54,34 @@ func readInquiry(packet []byte) (in *inquiry, ok bool) {
 	}
 	return in, true
 }
+
+// unpack reads as much of the packet as its answer needs. Records cost far more
+// to read than to send (a datagram has room for 5,900, each with a name that is
+// followed through 126 pointers), so nothing is read of a packet that has more
+// of them than an honest question: an OPT and a signature, and for IXFR the SOA
+// the client has (RFC 1995, section 3). Of an operation that is no question,
+// only what it is about is read.
+func (in *inquiry) unpack() error {
+	count := func(at int) uint16 { return binary.BigEndian.Uint16(in.packet[at:]) }
+	questions, answers, authority, additional := count(4), count(6), count(8), count(10)
+	plain := questions == 1 && answers == 0 && authority <= 1 && additional <= 2
+	switch {
+	case plain:
+		return in.msg.Unpack(in.packet)
+	case questions == 1 && in.packet[2]>>3&0xf != dns.OpcodeQuery:
+		head := bytes.Clone(in.packet[:min(len(in.packet), headerBytes+maxQuestion)])
+		clear(head[6:headerBytes])
+		return in.msg.Unpack(head)
+	}
+	head := bytes.Clone(in.packet[:headerBytes])
+	clear(head[4:])
+	return errors.Join(errCounts, in.msg.Unpack(head))
+}
+
+// maxQuestion is the length of the longest question: a name, type and class.
+const maxQuestion = 255 + 4
+
+var errCounts = errors.New("the packet has more in it than a question")
 
 // question is what is asked; only where the inquiry is not broken.
 func (in *inquiry) question() dns.Question { return in.msg.Question[0] }

@@ -58,12 +58,26 @@ func (s *Server) forward(ctx context.Context, in *inquiry, z Zone, q question, v
 		o.answer = append(o.answer, rr)
 	}
 	if len(o.answer) == 0 {
+		o.authority = authority(reply, z)
 		f := facts{ttl: ttlCeiling}
 		f.conclude(reply)
-		o.negative, o.lifetime = true, f.ttl
+		o.negative, o.lifetime = len(o.authority) == 0, f.ttl
 	}
 	o.addr = firstAddress(o.answer)
 	return o
+}
+
+// authority is the zone's own SOA under a "no". A Windows machine that wants to
+// register its name learns from it which domain controller takes the update
+// (RFC 2136, section 4.3), so it must be the real one and not one of ours.
+func authority(reply *dns.Msg, z Zone) []dns.RR {
+	for _, rr := range reply.Ns {
+		owner := strings.ToLower(strings.TrimSuffix(rr.Header().Name, "."))
+		if _, is := rr.(*dns.SOA); is && rr.Header().Class == dns.ClassINET && z.holds(owner) {
+			return []dns.RR{rr}
+		}
+	}
+	return nil
 }
 
 // forwarded is the zone that an inquiry of whatever opcode is about, nil where

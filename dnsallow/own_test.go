@@ -109,3 +109,44 @@ func TestTheProxyNeedsARuleForOwnNames(t *testing.T) {
 	v, _ := p.Connect(policy.Connect{Client: machine, Surface: policy.CONNECT, Dest: policy.Dest{Host: host(t, "files.school.local"), Port: 443}, At: w.clock.Now()})
 	require.Equal(t, policy.HostNotListed, v.Reason)
 }
+
+// A Windows machine asks for the SOA of its own name, which has none, and sends
+// its update to the server that the SOA of the zone names.
+func TestTheSOAOfAForwardedZoneIsTheZonesOwn(t *testing.T) {
+	const soa = "school.local. 900 IN SOA dc1.school.local. hostmaster.school.local. 7 3600 600 86400 30"
+	lie := func(owner string) func(dns.ResponseWriter, *dns.Msg) {
+		return func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetReply(q)
+			rr, _ := dns.NewRR(owner + " 900 IN SOA ns.evil.example. x.evil.example. 1 1 1 1 30")
+			m.Ns = []dns.RR{rr}
+			w.WriteMsg(m)
+		}
+	}
+	w, controller := school(t)
+	controller.Zone(t, soa, "pc1.school.local. 600 IN A 10.0.0.21")
+	controller.Handle("pc1.school.local", func(w dns.ResponseWriter, q *dns.Msg) {
+		m := controller.Honest(q)
+		rr, _ := dns.NewRR(soa)
+		m.Ns = []dns.RR{rr}
+		w.WriteMsg(m)
+	})
+	reply := w.ask(t, query("school.local.", dns.TypeSOA))
+	require.Equal(t, []string{"SOA dc1.school.local. hostmaster.school.local. 7 3600 600 86400 30"}, answers(reply))
+	reply = w.ask(t, query("pc1.school.local.", dns.TypeSOA))
+	require.Empty(t, reply.Answer)
+	require.Equal(t, []string{"school.local. dc1.school.local."}, authorities(reply))
+
+	for _, foreign := range []string{"evil.example.", ".", "local."} {
+		controller.Handle("pc1.school.local", lie(foreign))
+		reply = w.ask(t, query("pc1.school.local.", dns.TypeSOA))
+		require.Equal(t, []string{"pc1.school.local. gatehouse.invalid."}, authorities(reply), foreign)
+	}
+}
+
+func authorities(m *dns.Msg) []string {
+	var list []string
+	for _, rr := range m.Ns {
+		list = append(list, rr.Header().Name+" "+rr.(*dns.SOA).Ns)
+	}
+	return list
+}

@@ -1,7 +1,9 @@
 package dnsallow
 
 import (
+	"encoding/binary"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,6 +220,10 @@ func TestPacketsThatAreNotOneProperQuestion(t *testing.T) {
 	version.IsEdns0().SetVersion(1)
 	chaos := query("version.bind.", dns.TypeTXT)
 	chaos.Question[0].Qclass = dns.ClassCHAOS
+	signed := query("www.groupcall.co.uk.", dns.TypeA)
+	signed.Answer = []dns.RR{&dns.HINFO{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeHINFO, Class: dns.ClassINET}}}
+	update := new(dns.Msg).SetUpdate("groupcall.co.uk.")
+	update.Ns = slices.Repeat([]dns.RR{&dns.HINFO{Hdr: dns.RR_Header{Name: "x.groupcall.co.uk.", Rrtype: dns.TypeHINFO, Class: dns.ClassINET}}}, 100)
 	const formErr, notImp = dns.RcodeFormatError, dns.RcodeNotImplemented
 	for what, c := range map[string]struct {
 		packet []byte
@@ -232,6 +238,11 @@ func TestPacketsThatAreNotOneProperQuestion(t *testing.T) {
 		"a record that is cut off":             {good[:len(good)-3], formErr},
 		"two OPT records":                      {packed(t, twoOPT), formErr},
 		"an OPT record with a name":            {packed(t, named), formErr},
+		"a question that brings its answer":    {packed(t, signed), formErr},
+		"more records than a question has":     {change(10, 0, 3), formErr},
+		"5,900 records":                        {crowd(good), formErr},
+		"65,535 questions":                     {change(4, 0xff, 0xff), formErr},
+		"an update with 100 records":           {packed(t, update), notImp},
 		"opcode NOTIFY":                        {change(2, 4<<3), notImp},
 		"opcode STATUS":                        {change(2, 2<<3), notImp},
 		"opcode UPDATE":                        {change(2, 5<<3), notImp},
@@ -250,6 +261,23 @@ func TestPacketsThatAreNotOneProperQuestion(t *testing.T) {
 		})
 	}
 	require.Zero(t, up.Asked("", ""))
+}
+
+// crowd is a question with as many records as a datagram has room for, each
+// named by a pointer to the question.
+func crowd(question []byte) []byte {
+	const records = 5400
+	p := append([]byte(nil), question[:len(question)-11]...)
+	binary.BigEndian.PutUint16(p[10:], records)
+	for range records {
+		p = append(p, 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0)
+	}
+	return p
+}
+
+func TestAPacketFullOfRecordsCostsNoMoreThanItsHeader(t *testing.T) {
+	packet := crowd(packed(t, query("www.groupcall.co.uk.", dns.TypeA)))
+	require.Less(t, testing.AllocsPerRun(10, func() { readInquiry(packet) }), 20.0)
 }
 
 func TestResponsesAndCrumbsAreDropped(t *testing.T) {

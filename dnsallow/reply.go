@@ -22,9 +22,10 @@ type outcome struct {
 	negative bool
 	lifetime time.Duration
 
-	answer  []dns.RR
-	aliases []policy.Host
-	addr    netip.Addr
+	answer    []dns.RR
+	authority []dns.RR // the SOA of a forwarded zone, where it says no
+	aliases   []policy.Host
+	addr      netip.Addr
 }
 
 // refuse is a refusal without any data: REFUSED, NOTIMP, FORMERR, BADVERS.
@@ -50,7 +51,7 @@ func (o outcome) pack(in *inquiry) []byte {
 	}}
 	if !in.broken {
 		m.Question = in.msg.Question
-		m.Answer = o.answer
+		m.Answer, m.Ns = o.answer, o.authority
 		if o.negative {
 			m.Ns = []dns.RR{soa(in.question().Name, o.lifetime)}
 		}
