@@ -62,17 +62,19 @@ func (e *exchange) mustJudge(resp *http.Response) bool {
 // judgeBody asks the policy about the declared type and, only where a types
 // clause is in force, about what the first bytes show.
 func (e *exchange) judgeBody(resp *http.Response, declared policy.MediaType) *refusal {
+	before, shows := e.permit, readable(resp)
 	ask := func(shown policy.Family) (policy.Verdict, policy.Permit) {
-		return e.policy.Response(policy.Response{At: e.server.deps.Now(), Permit: e.permit, Type: declared, Family: shown})
+		if !shows {
+			shown = policy.FamilyUnknown
+		}
+		return e.policy.Response(policy.Response{At: e.server.deps.Now(), Permit: before, Type: declared, Family: shown})
 	}
 	family := policy.FamilyUnknown
-	if e.policy.HoldsHead(e.permit) && (resp.ContentLength < 0 || readable(resp)) {
-		before := e.permit
+	// A body of unknown length is looked at in any case: it may turn out to be
+	// none, and then there is no type to judge.
+	if e.policy.HoldsHead(before) && (shows || resp.ContentLength < 0) {
 		held := holdBody(resp.Body, func(shown policy.Family) bool {
-			if !readable(resp) {
-				return true
-			}
-			v, _ := e.policy.Response(policy.Response{At: e.server.deps.Now(), Permit: before, Type: declared, Family: shown})
+			v, _ := ask(shown)
 			if !v.Allowed() {
 				e.settle(v, before)
 			}
@@ -81,9 +83,6 @@ func (e *exchange) judgeBody(resp *http.Response, declared policy.MediaType) *re
 		resp.Body = held
 		if family = held.look(e.server.config.Hold); held.empty() {
 			return nil
-		}
-		if !readable(resp) {
-			family = policy.FamilyUnknown
 		}
 	}
 	v, permit := ask(family)

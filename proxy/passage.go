@@ -47,7 +47,7 @@ func (r *registry) all() []*passage {
 
 // begin opens a passage. cut must be safe to call from any goroutine.
 func (s *Server) begin(surface policy.Surface, client netip.Addr, inForce *policy.Policy, cut func()) *passage {
-	p := &passage{server: s, cut: cut}
+	p := &passage{server: s, cut: cut, opaque: surface == policy.CONNECT}
 	p.record = flow.Record{
 		ID: flow.NewID(), Time: s.deps.Now(), Surface: surface, Client: client,
 		Group: inForce.Group(client), PolicySHA: inForce.SHA256(),

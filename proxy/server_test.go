@@ -288,3 +288,56 @@ func TestAResolverThatFailsIsTrouble(t *testing.T) {
 type timeoutError struct{ error }
 
 func (timeoutError) Timeout() bool { return true }
+
+func TestATunnelThatIsStuckEndsWithItsPermission(t *testing.T) {
+	o := nettest.NewOrigin(t)
+	g := newGate(t, options{}, allow(tcpHost, o.Port, rawTCP))
+	c := g.connect(tcpHost, o.Port)
+	s := o.Take(t) // never reads
+	piece := make([]byte, 1<<20)
+	c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	for {
+		if _, err := c.Write(piece); err != nil {
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded) // every buffer on the way is full
+			break
+		}
+	}
+	g.swap(policy.Enforce, allow(www, 80))
+	g.server.Review()
+	require.Equal(t, "policy", g.record().End)
+	s.Ended()
+}
+
+func TestAnOriginConnectionOfATunnelMayServeOthersAndOutliveIt(t *testing.T) {
+	o := nettest.NewOrigin(t)
+	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	tunnel := g.connect(www, o.Port).Say("GET /1 HTTP/1.1\r\nHost: www.example.org:%d\r\n\r\n", o.Port)
+	s := o.Take(t)
+	s.Head()
+	s.Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	tunnel.Response("GET")
+	g.record()
+	other := g.get(www, o.Port, "/2")
+	require.Contains(t, s.Head(), "GET /2 ", "the pooled connection is not used")
+	tunnel.Close()
+	require.Equal(t, policy.CONNECT, g.record().Surface) // the tunnel is gone
+	s.Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	_, body := other.Response("GET")
+	require.Equal(t, "ok", body)
+}
+
+func TestATunnelNobodyLooksIntoEndsWhenItMustBeLookedInto(t *testing.T) {
+	o := nettest.NewOrigin(t)
+	g := newGate(t, options{}, allow(www, o.Port, overTLS))
+	h := hello(t, www)
+	c := g.connect(www, o.Port).Say("%s", h)
+	o.Take(t).Expect(h)
+	p, err := policy.Compile(policy.Spec{Inspection: true, TreatAsPublic: []netip.Prefix{loopback}, Rules: []policy.Rule{allow(www, o.Port, overTLS, methods("GET"))}})
+	require.NoError(t, err)
+	g.live.Swap(p)
+	g.server.Review()
+	c.Ended()
+	r := g.record()
+	require.Equal(t, "policy", r.End)
+	require.Equal(t, policy.Deny, r.Verdict.Effect)
+}

@@ -142,6 +142,15 @@ func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
 		s.Say("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
 		require.Contains(t, c.Head(), "HTTP/1.1 417 ")
 	})
+	t.Run("a client of HTTP/1.0 gets no 1xx", func(t *testing.T) {
+		o := nettest.NewOrigin(t)
+		g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+		c := g.dial().Say("GET http://www.example.org:%d/ HTTP/1.0\r\n\r\n", o.Port)
+		s := o.Take(t)
+		s.Head()
+		s.Say("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+		require.Contains(t, c.Head(), "HTTP/1.0 204 ")
+	})
 	t.Run("a client that does not wait is not kept waiting", func(t *testing.T) {
 		o := nettest.NewOrigin(t)
 		g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
@@ -154,7 +163,7 @@ func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
 
 func TestAFinalAnswerReachesAClientThatIsStillSending(t *testing.T) {
 	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP, methods("POST")))
+	g := newGate(t, options{config: Config{Linger: nettest.Patience}}, allow(www, o.Port, plainHTTP, methods("POST")))
 	t.Run("from the origin", func(t *testing.T) {
 		c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nContent-Length: 1000000\r\n\r\nabc", o.Port)
 		s := o.Take(t)
@@ -166,7 +175,9 @@ func TestAFinalAnswerReachesAClientThatIsStillSending(t *testing.T) {
 	})
 	t.Run("from the gate", func(t *testing.T) {
 		c := g.dial().Say("PUT http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", o.Port)
-		c.Chunk(strings.Repeat("x", 100000))
+		for range 100 { // far more than fits into any buffer: the gate reads on
+			c.Chunk(strings.Repeat("x", 100000))
+		}
 		require.Contains(t, c.Head(), "HTTP/1.1 403 ")
 	})
 }

@@ -223,10 +223,11 @@ func TestAHelloArrivesHoweverItIsSplit(t *testing.T) {
 			}
 			c := g.dial().Say("CONNECT %s:%d HTTP/1.1\r\n\r\n%s", host, o.Port, whole[:3])
 			c.Expect("HTTP/1.1 200 Connection established\r\n\r\n")
-			for _, part := range []string{whole[3:50], whole[50:101], whole[101:] + "and more"} {
+			more := strings.Repeat("and more", 300)
+			for _, part := range []string{whole[3:50], whole[50:101], whole[101:] + more} {
 				c.Say("%s", part)
 			}
-			o.Take(t).Expect(whole + "and more").Say("back")
+			o.Take(t).Expect(whole + more).Say("back")
 			c.Expect("back")
 		})
 	}
