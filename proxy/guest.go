@@ -27,6 +27,7 @@ func newGuest() http.Handler {
 		e := exchangeOf(ctx.Req.Context())
 		if refused := e.connect(); refused != nil {
 			ctx.Resp = e.say(refused)
+			ctx.Resp.Close = true // goproxy closes after it, without a word of its own
 			return &goproxy.ConnectAction{Action: goproxy.ConnectReject}, host
 		}
 		return &goproxy.ConnectAction{

@@ -205,6 +205,10 @@ func TestRefusalsSayWhatTheContractSays(t *testing.T) {
 			require.Equal(t, test.reason, r.Verdict.Reason.String())
 			require.Equal(t, test.effect, r.Verdict.Effect)
 			require.Equal(t, r.ID, resp.Header.Get("X-Gatehouse-Decision"))
+			require.Equal(t, test.status, r.Status)
+			if strings.HasPrefix(test.send, "CONNECT") {
+				require.True(t, resp.Close)
+			}
 			require.Contains(t, body, r.ID)
 			require.NotContains(t, body, "127.0.0.1")
 			require.NotContains(t, body, "10.0.0.1")

@@ -236,6 +236,7 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	w.hijacked, w.closes = true, true
 	c := w.e.client
+	w.e.body.finish() // whoever takes over is the only one to read
 	c.watch.stop(c.conn)
 	c.conn.SetDeadline(time.Time{})
 	lent := lentConn{c.conn}
