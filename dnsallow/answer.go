@@ -15,9 +15,11 @@ import (
 func (s *Server) judge(ctx context.Context, p *policy.Policy, in *inquiry) outcome {
 	badRequest := policy.Verdict{Reason: policy.BadRequest}
 	if v := p.Client(in.client, in.began); !v.Allowed() {
-		return refuse(v, dns.RcodeRefused).with(refusalCode(v.Reason))
+		return s.turnAway(in, v)
 	}
 	switch {
+	case !s.asking.take(in.client, in.began):
+		return tooMuch
 	case in.msg.Opcode == dns.OpcodeUpdate && s.forwarded(in) != nil:
 		return refuse(badRequest, dns.RcodeRefused)
 	case in.msg.Opcode != dns.OpcodeQuery:
@@ -32,6 +34,18 @@ func (s *Server) judge(ctx context.Context, p *policy.Policy, in *inquiry) outco
 		return refuse(policy.Verdict{Reason: policy.QueryTypeNotAllowed}, dns.RcodeRefused)
 	}
 	return s.answer(ctx, p, in)
+}
+
+// turnAway refuses a client that is not permitted, or everybody for want of a
+// policy: but over UDP, where a source can be forged, no network more often than
+// is good for whoever really lives there.
+func (s *Server) turnAway(in *inquiry, v policy.Verdict) outcome {
+	if !in.tcp && !s.refusal.take(networkOf(in.client), in.began) {
+		o := tooMuch
+		o.silent = true
+		return o
+	}
+	return refuse(v, dns.RcodeRefused).with(refusalCode(v.Reason))
 }
 
 // refusalCode tells a client that is not served (EDE 18) from one that nobody

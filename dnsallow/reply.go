@@ -22,6 +22,8 @@ type outcome struct {
 	negative bool
 	lifetime time.Duration
 
+	silent bool // nothing is sent; the book still knows
+
 	answer    []dns.RR
 	authority []dns.RR // the SOA of a forwarded zone, where it says no
 	aliases   []policy.Host
@@ -30,6 +32,9 @@ type outcome struct {
 
 // refuse is a refusal without any data: REFUSED, NOTIMP, FORMERR, BADVERS.
 func refuse(v policy.Verdict, rcode int) outcome { return outcome{verdict: v, rcode: rcode} }
+
+// tooMuch is the refusal of what goes beyond a bound.
+var tooMuch = refuse(policy.Verdict{Reason: policy.Limit}, dns.RcodeRefused).with(dns.ExtendedErrorCodeBlocked)
 
 // block says that the operator's own policy forbids it (EDE 15) and that
 // nothing comes of asking again for a minute.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,10 @@ type ServerConfig struct {
 	// client network, a /24 or a /56 (0: half of Concurrent); one more gets no
 	// answer at all.
 	Concurrent, PerNetwork int
+	// PerClient is how many questions one client may ask in a second, and twice
+	// as many at once (0: 1000); one more is refused with "limit". What it is
+	// answered again within the lifetime of the answer does not count.
+	PerClient int
 	// Connections is how many TCP connections may be open (0: 256), half of them
 	// from one network; one more is closed at once.
 	Connections int
@@ -50,19 +55,33 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	gate    admission     // of questions
-	lines   admission     // of TCP connections
-	workers chan struct{} // one token for each UDP question under way
+	gate    admission // of questions
+	lines   admission // of TCP connections
+	porch   admission // of TCP connections of strangers
+	asking  pace[netip.Addr]
+	refusal pace[netip.Prefix] // of strangers, by network
+	workers chan struct{}      // one token for each UDP question under way
 }
+
+// Bounds for clients that are not permitted. A source address can be forged, so
+// what they are told must not fill anybody's line: a network is told no this
+// often in a second, beyond that there is silence. The TCP connections they may
+// hold are few, and taken from nobody.
+const (
+	strangerRefusals    = 20
+	strangerConnections = 16
+	strangerIdle        = 2 * time.Second
+)
 
 // turningAway is how many questions may be at the door besides those inside.
 const turningAway = 64
 
 // NewServer makes a server. It starts nothing; Serve does.
 func NewServer(c ServerConfig, d ServerDeps) *Server {
-	defaults := ServerConfig{Concurrent: 1024, Connections: 256, Idle: 10 * time.Second, Drain: 3 * time.Second}
+	defaults := ServerConfig{Concurrent: 1024, PerClient: 1000, Connections: 256, Idle: 10 * time.Second, Drain: 3 * time.Second}
 	c.Concurrent = orElse(c.Concurrent, defaults.Concurrent)
 	c.PerNetwork = orElse(c.PerNetwork, max(1, c.Concurrent/2))
+	c.PerClient = orElse(c.PerClient, defaults.PerClient)
 	c.Connections = orElse(c.Connections, defaults.Connections)
 	c.Idle = orElse(c.Idle, defaults.Idle)
 	c.Drain = orElse(c.Drain, defaults.Drain)
@@ -76,6 +95,9 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now,
 		gate:    admission{total: c.Concurrent, each: c.PerNetwork},
 		lines:   admission{total: c.Connections, each: max(1, c.Connections/2)},
+		porch:   admission{total: strangerConnections, each: strangerConnections / 4},
+		asking:  pace[netip.Addr]{limit: 2 * c.PerClient, window: 2 * time.Second},
+		refusal: pace[netip.Prefix]{limit: strangerRefusals, window: time.Second},
 		workers: make(chan struct{}, c.Concurrent+turningAway),
 	}
 }
@@ -126,14 +148,17 @@ func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp 
 	var o outcome
 	switch admitted {
 	case silenced:
-		s.record(p, in, refuse(policy.Verdict{Reason: policy.Limit}, dns.RcodeRefused))
-		return nil
+		o = tooMuch
+		o.silent = true
 	case turnedAway:
-		o = refuse(policy.Verdict{Reason: policy.Limit}, dns.RcodeRefused).with(dns.ExtendedErrorCodeBlocked)
+		o = tooMuch
 	default:
 		o = s.guarded(ctx, p, in)
 	}
-	reply := o.pack(in)
+	var reply []byte
+	if !o.silent {
+		reply = o.pack(in)
+	}
 	s.record(p, in, o)
 	return reply
 }

@@ -88,14 +88,19 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 			rest(ctx)
 			continue
 		}
-		release, how := s.lines.enter(addrOf(conn.RemoteAddr()))
+		client := addrOf(conn.RemoteAddr())
+		line, idle := &s.lines, s.config.Idle
+		if !s.live.Policy().Client(client, s.now()).Allowed() {
+			line, idle = &s.porch, min(idle, strangerIdle)
+		}
+		release, how := line.enter(client)
 		if how != entered {
 			conn.Close()
 			continue
 		}
 		work.Go(func() {
 			defer release()
-			s.converse(ctx, questions, conn)
+			s.converse(ctx, questions, conn, idle)
 		})
 	}
 }
@@ -103,12 +108,12 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 // converse answers the questions of one connection, one after the other (RFC
 // 7766, section 6.2.1, lets a server do so), until the client hangs up, falls
 // silent or the server ends.
-func (s *Server) converse(ctx, questions context.Context, conn net.Conn) {
+func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle time.Duration) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
 	for {
-		conn.SetReadDeadline(time.Now().Add(s.config.Idle))
+		conn.SetReadDeadline(time.Now().Add(idle))
 		if ctx.Err() != nil { // it ended before the deadline was set anew
 			return
 		}
