@@ -23,6 +23,8 @@ type Config struct {
 	// CacheEntries and CacheHits tell of the DNS cache; nil: there is none.
 	CacheEntries func() int
 	CacheHits    func() uint64
+	// Settle brings the counts up to date before a scrape; nil: they always are.
+	Settle func()
 }
 
 // Tally counts Records and keeps the gauges of design: a flow.Sink and a
@@ -31,6 +33,7 @@ type Config struct {
 type Tally struct {
 	registry *prometheus.Registry
 	now      func() time.Time
+	settle   func()
 	rules    ruleNames
 
 	decisions *prometheus.CounterVec
@@ -48,7 +51,10 @@ func New(c Config) *Tally {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	t := &Tally{registry: prometheus.NewRegistry(), now: c.Now}
+	if c.Settle == nil {
+		c.Settle = func() {}
+	}
+	t := &Tally{registry: prometheus.NewRegistry(), now: c.Now, settle: c.Settle}
 	t.countPassages()
 	t.countNames(c)
 	t.state = newState(t.registry, c.Now)
@@ -130,14 +136,31 @@ func histograms(r *prometheus.Registry, name, help string, buckets []float64, la
 // Opened implements flow.Opener.
 func (t *Tally) Opened(s policy.Surface) { t.open.WithLabelValues(s.String()).Inc() }
 
+// Repeated implements flow.Repeater, for passages of which nothing stays open:
+// DNS questions.
+func (t *Tally) Repeated(r *flow.Record, n int, took time.Duration) {
+	surface, v := r.Surface.String(), r.Verdict
+	t.decision(surface, v).Add(float64(n))
+	t.queries.WithLabelValues(v.String(), queryType(r.Query)).Add(float64(n))
+	duration := t.duration.WithLabelValues(surface)
+	for range n {
+		duration.Observe(took.Seconds())
+	}
+}
+
+func (t *Tally) decision(surface string, v policy.Verdict) prometheus.Counter {
+	return t.decisions.WithLabelValues(surface, v.String(), t.rules.label(v.RuleName()), v.Reason.String())
+}
+
 // Record implements flow.Sink. The line that a long passage gets at its start
-// counts nothing: the passage is counted when it ends.
+// counts nothing: the passage is counted when it ends; and repeats have been
+// counted when their line comes.
 func (t *Tally) Record(r *flow.Record) {
-	if r.Open {
+	if r.Open || r.Repeats > 0 {
 		return
 	}
 	surface, v := r.Surface.String(), r.Verdict
-	t.decisions.WithLabelValues(surface, v.String(), t.rules.label(v.RuleName()), v.Reason.String()).Inc()
+	t.decision(surface, v).Inc()
 	t.duration.WithLabelValues(surface).Observe(r.Duration.Seconds())
 	if v.Allowed() && r.FirstByte > 0 {
 		t.firstByte.WithLabelValues(surface).Observe(r.FirstByte.Seconds())
@@ -159,5 +182,9 @@ func (t *Tally) UpstreamAnswered(upstream string, took time.Duration) {
 
 // Handler serves the tally in the formats of Prometheus.
 func (t *Tally) Handler() http.Handler {
-	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry})
+	serve := promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.settle()
+		serve.ServeHTTP(w, r)
+	})
 }

@@ -184,3 +184,24 @@ func BenchmarkRecord(b *testing.B) {
 		tally.Record(r)
 	}
 }
+
+func TestRepeatsAreCountedOneByOneAndTheirLineIsNot(t *testing.T) {
+	settled := 0
+	tally := New(Config{Now: now, Settle: func() { settled++ }})
+	first := &flow.Record{Surface: policy.DNS, Query: "A", Verdict: policy.Verdict{Reason: policy.HostNotListed}}
+	tally.Record(first)
+	tally.Repeated(first, 4, time.Millisecond)
+	summary := *first
+	summary.Repeats = 4
+	tally.Record(&summary)
+	answer := httptest.NewRecorder()
+	tally.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{
+		`gatehouse_decisions_total{reason="host-not-listed",rule="",surface="dns",verdict="denied"} 5`,
+		`gatehouse_dns_queries_total{qtype="A",verdict="denied"} 5`,
+		`gatehouse_request_duration_seconds_count{surface="dns"} 5`,
+	} {
+		require.Contains(t, answer.Body.String(), line)
+	}
+	require.Equal(t, 1, settled)
+}

@@ -9,7 +9,8 @@ import (
 
 // JSON writes a Record as one line of the decision log: always the same fields
 // in the same order, so that a line can be read without asking what is missing.
-// For a DNS question "type" is the type that was asked for.
+// For a DNS question "type" is the type that was asked for. Only a line that
+// tells of repeats says, last, of how many.
 func JSON(dst []byte, r *Record) []byte {
 	o := object{buf: append(dst, '{')}
 	o.raw("ts", func(b []byte) []byte { return appendTime(b, r.Time) })
@@ -39,6 +40,9 @@ func JSON(dst []byte, r *Record) []byte {
 	o.raw("first_byte_ms", func(b []byte) []byte { return appendMillis(b, r.FirstByte) })
 	o.raw("dur_ms", func(b []byte) []byte { return appendMillis(b, r.Duration) })
 	o.text("end", r.ending())
+	if r.Repeats > 0 {
+		o.number("repeats", int64(r.Repeats))
+	}
 	return append(o.buf, '}', '\n')
 }
 

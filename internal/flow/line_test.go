@@ -139,3 +139,29 @@ func BenchmarkJSON(b *testing.B) {
 		buf = JSON(buf[:0], r)
 	}
 }
+
+func TestOnlyALineOfRepeatsSaysHowMany(t *testing.T) {
+	r := question()
+	require.NotContains(t, string(JSON(nil, r)), "repeats")
+	r.Repeats = 41
+	require.Contains(t, string(JSON(nil, r)), `"end":"refused","repeats":41}`)
+}
+
+// counter is a Sink that counts repeats.
+type counter struct{ n int }
+
+func (*counter) Record(*Record)                               {}
+func (c *counter) Repeated(_ *Record, n int, _ time.Duration) { c.n += n }
+
+func TestTheBookTellsOfRepeatsOnlyThoseWhoCount(t *testing.T) {
+	c, kept := new(counter), NewRing(2)
+	b := &Book{Sinks: []Sink{kept, c}}
+	r := question()
+	b.Record(r)
+	b.Repeated(r, 3, 0)
+	summary := *r
+	summary.Repeats = 3
+	b.Record(&summary)
+	require.Equal(t, 3, c.n)
+	require.Equal(t, []*Record{r}, kept.Recent(9), "the passage is kept once")
+}

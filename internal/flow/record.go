@@ -53,6 +53,9 @@ type Record struct {
 	// Open marks the line a long passage gets at its start (after a minute);
 	// the counts are not final.
 	Open bool
+	// Repeats marks the line that tells of so many repeats of the passage ID,
+	// which has a line of its own. They have been counted (see Repeater).
+	Repeats int
 }
 
 // Sink takes Records. Record must not block the caller, must not change r, and
@@ -96,6 +99,27 @@ func (b *Book) Opened(surface policy.Surface) {
 			b.tell(s, o, surface)
 		}
 	}
+}
+
+// Repeater is a Sink that counts every passage, also those that have no Record
+// of their own because they repeat one: n more like r, each of which took that
+// long. A line that tells of them may follow, with Repeats filled in.
+type Repeater interface {
+	Repeated(r *Record, n int, took time.Duration)
+}
+
+// Repeated tells the sinks that count of n more passages like r.
+func (b *Book) Repeated(r *Record, n int, took time.Duration) {
+	for _, s := range b.Sinks {
+		if c, ok := s.(Repeater); ok {
+			b.repeat(s, c, r, n, took)
+		}
+	}
+}
+
+func (b *Book) repeat(s Sink, c Repeater, r *Record, n int, took time.Duration) {
+	defer b.contain(s)
+	c.Repeated(r, n, took)
 }
 
 func (b *Book) tell(s Sink, o Opener, surface policy.Surface) {

@@ -13,8 +13,11 @@ type Ring struct {
 // NewRing makes a Ring of the last n Records.
 func NewRing(n int) *Ring { return &Ring{kept: make([]*Record, n)} }
 
-// Record implements Sink.
+// Record implements Sink. The passage that was repeated is kept already.
 func (g *Ring) Record(r *Record) {
+	if r.Repeats > 0 {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.kept[g.next] = r
