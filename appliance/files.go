@@ -92,10 +92,10 @@ func (f Files) ReadConfig() (*Config, []rules.Problem, error) {
 }
 
 // ownState is a folder of the user's own for what the appliance keeps, or the
-// system's where the user has no home (a container).
+// system's where the user has no home (in a container it is missing, or "/").
 func ownState(system string) string {
 	dir, err := os.UserConfigDir()
-	if err != nil {
+	if err != nil || filepath.Dir(dir) == "/" {
 		return system
 	}
 	return filepath.Join(dir, "gatehouse")

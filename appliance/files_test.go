@@ -62,6 +62,16 @@ func TestWithoutAConfigurationTheStateIsInAFolderOfTheUsersOwn(t *testing.T) {
 	require.True(t, c.Listen.Admin.Loopback() && c.Listen.Proxy[0].Loopback() && c.Listen.DNS[0].Loopback())
 }
 
+func TestAUserWithoutAHomeUsesTheSystemsFolder(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", "")
+	for _, home := range []string{"", "/"} {
+		t.Setenv("HOME", home)
+		c, _, err := Files{}.ReadConfig()
+		require.NoError(t, err)
+		require.Equal(t, "/var/lib/gatehouse", c.State.Dir, "HOME=%q", home)
+	}
+}
+
 func TestLastGoodIsWholeOrNotThere(t *testing.T) {
 	l := lastGood(filepath.Join(t.TempDir(), "state", "last-good"))
 	_, _, err := l.load()
