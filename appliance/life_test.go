@@ -137,3 +137,22 @@ func TestWhatIsTheAppliancesOwn(t *testing.T) {
 		})
 	}
 }
+
+func TestSystemdIsToldOfReadinessAndOfTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	told := func() string {
+		buf := make([]byte, 64)
+		n, err := conn.Read(buf)
+		require.NoError(t, err)
+		return string(buf[:n])
+	}
+	s := newSite(t, rulesText)
+	require.Equal(t, "READY=1", told())
+	require.NoError(t, s.stop())
+	require.Equal(t, "STOPPING=1", told())
+}
