@@ -108,16 +108,20 @@ func (e *exchange) settle(v policy.Verdict, permit policy.Permit) {
 func (e *exchange) settleOn(p policy.Permit) *refusal {
 	v := e.policy.Review(p, e.server.deps.Now())
 	e.settle(v, p)
-	e.passage.note(func(r *flow.Record) {
-		r.IP = p.Addr()
-		for _, alias := range p.Aliases() {
-			r.CNAME = append(r.CNAME, alias.String())
-		}
-	})
+	e.describeWay(p)
 	if !v.Allowed() {
 		return refusalFor(v)
 	}
 	return nil
+}
+
+// describeWay writes into the record where the name has led.
+func (e *exchange) describeWay(p policy.Permit) {
+	var aliases []string
+	for _, alias := range p.Aliases() {
+		aliases = append(aliases, alias.String())
+	}
+	e.passage.note(func(r *flow.Record) { r.IP, r.CNAME = p.Addr(), aliases })
 }
 
 // blame finds out whose fault a failed exchange is.

@@ -277,6 +277,7 @@ func TestUpstreamTroubleIsToldWithoutSayingWhere(t *testing.T) {
 			require.NotContains(t, body, "connect:")
 			r := g.record()
 			require.Equal(t, "allowed", r.Verdict.String())
+			require.Equal(t, "127.0.0.1", r.IP.String(), "the book does not say where it was tried")
 			require.Equal(t, test.reason, r.Verdict.Reason.String())
 		})
 	}

@@ -160,6 +160,7 @@ func (e *exchange) lead(ctx context.Context) *refusal {
 		return refused
 	}
 	e.permits = permits
+	e.describeWay(permits[0]) // the one that is tried first; the one that serves may be another
 	addVia(e.request.Header, 1, e.head.minor, e.server.config.Pseudonym)
 	// The path goes on as it came: an opaque URL is not written anew. Two
 	// slashes at its start would make it an authority, so only then the URL's

@@ -41,6 +41,7 @@ func (e *exchange) connect() *refusal {
 	if refused != nil {
 		return refused
 	}
+	e.describeWay(permits[0]) // the one that is tried first
 	origin, narrowed, err := e.server.dialer.dial(ctx, permits)
 	if err != nil {
 		return unreached(v, err)
