@@ -3,9 +3,9 @@
 // the policy has judged, and written into the book.
 //
 // The way of one request: the head is read strictly (head.go, target.go), the
-// policy is asked (exchange.go), the name is resolved with the Permit
+// policy is asked (request.go), the name is resolved with the Permit
 // (origin.go), an address is dialled (dial.go), the answer is judged before its
-// first byte goes on (response.go), and both bodies stream at the same time.
+// first byte goes on (answer.go, held.go), and both bodies stream at the same time.
 // A tunnel: tunnel.go and relay.go. Whatever is refused is refused in one place
 // (refusal.go, page.go), and whatever passes stands in the registry
 // (passage.go) until it ends or its permission does.
