@@ -92,6 +92,9 @@ func (a Account) String() string {
 	}
 	for _, s := range a.Steps {
 		say("  %-8s %s", s.Step, s.words())
+		if len(s.Carried) == 0 { // the steps behind it have nothing to judge
+			break
+		}
 	}
 	if a.Nearest != nil {
 		say("  nearest  %s (line %d) falls at the step %q", a.Nearest.Rule, a.Nearest.Line, a.Nearest.Step)
@@ -158,11 +161,11 @@ func passage(r *flow.Record) string {
 	case policy.CONNECT, policy.Gateway:
 		return "CONNECT " + dest
 	}
-	scheme := "http://"
+	scheme, usual := "http://", ":80"
 	if r.Protocol == policy.TLS {
-		scheme = "https://"
+		scheme, usual = "https://", ":443"
 	}
-	return r.Method + " " + scheme + dest + r.Path
+	return r.Method + " " + scheme + strings.TrimSuffix(dest, usual) + r.Path
 }
 
 // caseOf is the passage of a Record as a question.

@@ -35,8 +35,8 @@ types = { "*.inf" = "text/plain", "*" = "any" }
 		nearest string
 		says    string
 	}{
-		{name: "a request whose answer was of the wrong type", steps: true, nearest: "type", passage: "GET http://www.example.org:80/a.inf",
-			says: "denied: GET http://www.example.org:80/a.inf\n  reason   type-not-listed\n  id       GH-0A1B2C3D\n  rule     updates (line 2)\n",
+		{name: "a request whose answer was of the wrong type", steps: true, nearest: "type", passage: "GET http://www.example.org/a.inf",
+			says: "denied: GET http://www.example.org/a.inf\n  reason   type-not-listed\n  id       GH-0A1B2C3D\n  rule     updates (line 2)\n",
 			record: func(r *flow.Record) {
 				r.Method, r.Path, r.Type = "GET", "/a.inf", "text/html"
 				r.Verdict = policy.Verdict{Reason: policy.TypeNotListed, Rule: rule}
