@@ -75,8 +75,8 @@ func (c *compiler) date(s *scalar) (t time.Time, day, ok bool) {
 		return t, day, true
 	}
 	fix := "until = 2027-01-31"
-	if m := slashDate.FindStringSubmatch("=" + c.doc.text[s.Start:s.End]); m != nil {
-		fix = c.doc.replaced(s.at(), isoDate(m[1], m[2], m[3]))
+	if iso, _, _ := otherDate("=" + c.doc.text[s.Start:s.End]); iso != "" {
+		fix = c.doc.replaced(s.at(), iso)
 	}
 	c.doc.report(codeDate, s.at(), fix, "this is no date; a date is written year-month-day, like 2027-01-31")
 	return time.Time{}, false, false
