@@ -61,7 +61,7 @@ func refusalCode(r policy.Reason) uint16 {
 func (s *Server) answer(ctx context.Context, p *policy.Policy, in *inquiry) outcome {
 	h, ok := in.host()
 	if !ok {
-		return block(policy.Verdict{Reason: policy.HostNotListed}, dns.RcodeNameError)
+		return block(policy.Verdict{Reason: policy.HostNotListed}, dns.RcodeNameError).until(in.began.Add(foldTime))
 	}
 	qtype := in.question().Qtype
 	v, permit := p.Query(policy.Query{At: in.began, Client: in.client, Name: h, Type: qtype})
@@ -72,11 +72,11 @@ func (s *Server) answer(ctx context.Context, p *policy.Policy, in *inquiry) outc
 	}
 	switch {
 	case v.Reason == policy.QueryTypeNotAllowed && qtype == dns.TypeANY:
-		return outcome{verdict: v, answer: minimal(in.question().Name)}
+		return outcome{verdict: v, answer: minimal(in.name())}.until(in.began.Add(foldTime))
 	case v.Reason == policy.QueryTypeNotAllowed:
-		return block(v, dns.RcodeSuccess)
+		return block(v, dns.RcodeSuccess).until(in.began.Add(foldTime))
 	case !v.Allowed():
-		return block(v, dns.RcodeNameError)
+		return block(v, dns.RcodeNameError).until(in.began.Add(foldTime))
 	}
 	return s.resolve(ctx, in, v, permit)
 }
@@ -88,12 +88,13 @@ func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, per
 		return failed(v, err)
 	}
 	if !r.verdict.Allowed() {
-		return block(r.verdict, dns.RcodeSuccess)
+		return block(r.verdict, dns.RcodeSuccess).until(r.until)
 	}
+	answer, ends := records(in.name(), r)
 	return outcome{
-		verdict: r.verdict, answer: records(in.question().Name, r),
+		verdict: r.verdict, answer: answer, ends: ends,
 		aliases: r.leads[0].permit.Aliases(), addr: r.leads[0].permit.Addr(),
-	}
+	}.until(r.until)
 }
 
 // failed is the answer where the gate said yes and the world said no: a name
@@ -105,13 +106,13 @@ func failed(v policy.Verdict, err error) outcome {
 		e = &Error{Err: err}
 	}
 	if e.NoData {
-		return outcome{verdict: v, negative: true, lifetime: e.TTL}
+		return outcome{verdict: v}.no(e)
 	}
 	if !v.Would { // in monitor mode the reason says what the rules would do
 		v.Reason = policy.UpstreamUnresolved
 	}
 	if e.NXDomain {
-		return outcome{verdict: v, rcode: dns.RcodeNameError, negative: true, lifetime: e.TTL}
+		return outcome{verdict: v, rcode: dns.RcodeNameError}.no(e)
 	}
 	return refuse(v, dns.RcodeServerFailure).with(troubleCode(e))
 }

@@ -10,6 +10,13 @@
 // judged records only; nothing that came from upstream is passed on as it is,
 // but for zones that the appliance is told to forward.
 //
+// A question has two ways. What a client was answered a moment ago lies ready
+// for this client on the shelf, and is given again from the bytes of the packet
+// (ask, shelf, draft): no lock, no allocation, no second opinion. Everything else
+// is read by miekg/dns, judged and answered in a goroutine of its own (inquiry,
+// answer, outcome), and what comes of it is laid ready. Both finish their reply
+// from the same draft; a fuzz test and ServerConfig.NoShelf hold them together.
+//
 // What the package is not: a recursive resolver (it asks others to recurse), a
 // validator of DNSSEC, or a place where anything is decided: package policy
 // does that.

@@ -16,8 +16,9 @@ type Error struct {
 	// not be asked or gave no usable answer; Err then says why.
 	NXDomain, NoData bool
 	// TTL is how long an NXDomain or NoData may still be relied upon.
-	TTL time.Duration
-	Err error
+	TTL   time.Duration
+	until time.Time // when it has run down
+	Err   error
 }
 
 // Error implements error. It names no server and no address.

@@ -24,14 +24,8 @@ type inquiry struct {
 	msg    dns.Msg // as far as it could be read
 	broken bool    // it could not be read, or does not ask exactly one thing
 	opt    *dns.OPT
+	end    int // where the question ends in packet, as questionEnd says
 }
-
-// The parts of a DNS header that are read from the bytes themselves (RFC 1035,
-// section 4.1.1).
-const (
-	headerBytes  = 12
-	flagResponse = 1 << 7
-)
 
 // readInquiry reads a packet. ok is false where there is nothing to answer: a
 // response (two servers could keep each other busy with those for ever), or
@@ -51,6 +45,9 @@ func readInquiry(packet []byte) (in *inquiry, ok bool) {
 			in.broken = in.broken || in.opt != nil || opt.Hdr.Name != "."
 			in.opt = opt
 		}
+	}
+	if !in.broken {
+		in.end = questionEnd(packet)
 	}
 	return in, true
 }
@@ -86,6 +83,13 @@ var errCounts = errors.New("the packet has more in it than a question")
 // question is what is asked; only where the inquiry is not broken.
 func (in *inquiry) question() dns.Question { return in.msg.Question[0] }
 
+// plain reports whether the inquiry is a question in the ordinary sense, so that
+// asking it again is the same question.
+func (in *inquiry) plain() bool {
+	return in.end > 0 && in.msg.Opcode == dns.OpcodeQuery && in.question().Qclass == dns.ClassINET &&
+		(in.opt == nil || in.opt.Version() == 0)
+}
+
 // host is the name that is asked for. ok is false where it is no host name, so
 // that no rule can permit it. An address literal is none either: nobody asks a
 // DNS server for one in earnest.
@@ -95,16 +99,28 @@ func (in *inquiry) host() (h policy.Host, ok bool) {
 	return h, err == nil && !h.IsIP() && strings.EqualFold(name, h.Name())
 }
 
-// limit is how long the reply may be (RFC 6891, section 6.2.3; more than
-// payload is not sent over UDP whatever the client says).
-func (in *inquiry) limit() int {
+// name is what replies call the name that is asked for. Where the packet's own
+// bytes can stand in the reply it is in lower case, and gets their case when the
+// reply is finished.
+func (in *inquiry) name() string {
+	if in.end > 0 {
+		return strings.ToLower(in.question().Name)
+	}
+	return in.question().Name
+}
+
+// ask is what finishing a reply must know.
+func (in *inquiry) ask() ask {
+	a := ask{end: in.end, edns: in.opt != nil, do: in.opt != nil && in.opt.Do()}
 	switch {
 	case in.tcp:
-		return dns.MaxMsgSize
+		a.limit = dns.MaxMsgSize
 	case in.opt == nil:
-		return dns.MinMsgSize
+		a.limit = dns.MinMsgSize
+	default:
+		a.limit = udpLimit(in.opt.UDPSize())
 	}
-	return min(max(int(in.opt.UDPSize()), dns.MinMsgSize), payload)
+	return a
 }
 
 // queryTypes are the types that the book knows by name; names from the wire

@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"gatehouse/policy"
@@ -15,21 +16,34 @@ const maxAsks = 8
 // anew for each: the policy may say yes to one and no to the next.
 type resolution struct {
 	verdict policy.Verdict
-	links   []link // what led there; TTLs counted down
-	leads   []lead // the judged addresses, in upstream's order
+	links   []timedLink // what led there
+	leads   []lead      // the judged addresses, in upstream's order
+	until   time.Time   // when what upstream said has run down
 }
 
 // lead is one address an asker may be led to.
 type lead struct {
 	permit policy.Permit
-	ttl    time.Duration
+	until  time.Time
 }
 
 // chain gathers what several questions say about one name.
 type chain struct {
-	links     []link
+	links     []timedLink
 	aliases   []policy.Host // the targets of links
-	addresses []address
+	addresses []timedAddress
+	until     time.Time // the first moment at which a part of it has run down
+}
+
+// timedLink and timedAddress are facts with the moment at which they run down.
+type timedLink struct {
+	target policy.Host
+	until  time.Time
+}
+
+type timedAddress struct {
+	addr  netip.Addr
+	until time.Time
 }
 
 // resolve finds and judges the addresses of one family for a permit. The error
@@ -43,19 +57,19 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 			return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: err}
 		}
 		now := r.now()
-		if c.extend(f, now); len(c.links) > maxLinks {
+		if c.extend(f); len(c.links) > maxLinks {
 			break
 		}
 		aliases, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases})
 		switch {
 		case !aliases.Allowed():
-			return resolution{verdict: aliases}, nil
+			return resolution{verdict: aliases, until: c.until}, nil
 		case len(f.addresses) > 0:
 			return judge(permit, c, now), nil
 		case !f.open:
 			return resolution{}, &Error{
 				Name: permit.Dest().Host.Name(), NXDomain: f.nxdomain, NoData: !f.nxdomain,
-				TTL: f.ttl - f.age(now),
+				TTL: f.ttl - f.age(now), until: c.until,
 			}
 		}
 		name = c.aliases[len(c.aliases)-1].Name()
@@ -64,14 +78,16 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 }
 
 // extend adds what one more question said.
-func (c *chain) extend(f *facts, now time.Time) {
-	age := f.age(now)
+func (c *chain) extend(f *facts) {
 	for _, l := range f.links {
-		c.links = append(c.links, link{l.target, max(0, l.ttl-age)})
+		c.links = append(c.links, timedLink{l.target, f.stored.Add(l.ttl)})
 		c.aliases = append(c.aliases, l.target)
 	}
 	for _, a := range f.addresses {
-		c.addresses = append(c.addresses, address{a.addr, max(0, a.ttl-age)})
+		c.addresses = append(c.addresses, timedAddress{a.addr, f.stored.Add(a.ttl)})
+	}
+	if until := f.stored.Add(f.ttl); c.until.IsZero() || until.Before(c.until) {
+		c.until = until
 	}
 }
 
@@ -82,7 +98,7 @@ func judge(permit policy.Permit, c chain, now time.Time) resolution {
 	var good, would, bad judged
 	for _, a := range c.addresses {
 		v, p := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases, Addr: a.addr})
-		l := lead{p, a.ttl}
+		l := lead{p, a.until}
 		switch {
 		case !v.Allowed():
 			bad.add(v, l)
@@ -94,10 +110,10 @@ func judge(permit policy.Permit, c chain, now time.Time) resolution {
 	}
 	for _, best := range []judged{good, would} {
 		if len(best.leads) > 0 {
-			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads}
+			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads, until: c.until}
 		}
 	}
-	return resolution{verdict: refusal(bad.verdicts)}
+	return resolution{verdict: refusal(bad.verdicts), until: c.until}
 }
 
 type judged struct {

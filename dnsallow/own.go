@@ -20,7 +20,7 @@ func (s *Server) own(ctx context.Context, in *inquiry, h policy.Host) (o outcome
 	case f == nil && z == nil:
 		return outcome{}, false
 	case q.qtype == dns.TypeANY:
-		return outcome{verdict: allowed, answer: minimal(in.question().Name)}, true
+		return outcome{verdict: allowed, answer: minimal(in.name())}, true
 	case f != nil:
 		return fromConfig(in, f, allowed), true
 	}
@@ -28,9 +28,9 @@ func (s *Server) own(ctx context.Context, in *inquiry, h policy.Host) (o outcome
 }
 
 func fromConfig(in *inquiry, f *facts, v policy.Verdict) outcome {
-	o := outcome{verdict: v}
+	o := outcome{verdict: v}.until(in.began.Add(foldTime))
 	for _, a := range f.addresses {
-		o.answer = append(o.answer, addressRecord(in.question().Name, a.addr, a.ttl))
+		o.answer = append(o.answer, addressRecord(in.name(), a.addr, a.ttl))
 	}
 	if len(o.answer) == 0 {
 		o.negative, o.lifetime = true, hostTTL
@@ -53,7 +53,7 @@ func (s *Server) forward(ctx context.Context, in *inquiry, z Zone, q question, v
 		case rr.Header().Class != dns.ClassINET || rr.Header().Rrtype == dns.TypeOPT || !z.holds(owner):
 			continue
 		case owner == q.name: // our question went out with letters upside down
-			rr.Header().Name = in.question().Name
+			rr.Header().Name = in.name()
 		}
 		o.answer = append(o.answer, rr)
 	}

@@ -1,7 +1,9 @@
 package dnsallow
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	"gatehouse/internal/flow"
 	"gatehouse/policy"
@@ -10,19 +12,73 @@ import (
 // maxRecorded bounds what a Record keeps of a name from the wire, in octets.
 const maxRecorded = 512
 
-// record writes one question into the book. A sink that panics spoils neither
-// the reply nor the next question.
-func (s *Server) record(p *policy.Policy, in *inquiry, o outcome) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			s.log.Error("dns: a question could not be recorded", "id", in.id, "fault", fault)
+// enter writes one question into the book: as a repeat of an earlier one, where
+// this client was told the same within foldTime, else as a passage of its own.
+// It gives back the decision id to tell, and lays the answer ready for the next
+// time.
+func (s *Server) enter(p *policy.Policy, in *inquiry, o outcome, d *draft) (id string) {
+	now := s.now()
+	if !in.plain() {
+		s.write(s.newRecord(p, in, o, now))
+		return in.id
+	}
+	var key askerKey
+	key.set(in.client, in.packet, in.end)
+	var f *fold
+	if lies := s.shelf.find(key.bytes()); lies != nil && lies.fold.covers(p, o.verdict, now) &&
+		lies.fold.repeat(s, now.Sub(in.began)) {
+		f = lies.fold
+	} else {
+		f = &fold{record: s.newRecord(p, in, o, now), policy: p, ends: in.began.Add(foldTime)}
+		s.write(f.record)
+	}
+	place := &place{hash: s.shelf.hash(key.bytes()), key: string(key.bytes()), fold: f}
+	if place.expires = s.ready(p, o, f, now); now.Before(place.expires) {
+		place.answer = d
+	}
+	if before := s.shelf.put(place); before != nil {
+		before.close(s)
+	}
+	return f.record.ID
+}
+
+// ready is until when an answer may be given again as it is: no longer than what
+// it rests on holds, than its line is open, and than time alone may change what
+// the policy says.
+func (s *Server) ready(p *policy.Policy, o outcome, f *fold, now time.Time) time.Time {
+	if p == nil || o.silent || o.lasts.IsZero() {
+		return time.Time{}
+	}
+	expires := o.lasts
+	for _, moment := range []time.Time{f.ends, s.nextChange(p, now)} {
+		if !moment.IsZero() && moment.Before(expires) {
+			expires = moment
 		}
-	}()
+	}
+	return expires
+}
+
+// horizon is how far the verdicts of a policy hold, reckoned from a moment.
+type horizon struct {
+	policy      *policy.Policy
+	from, until time.Time // until is zero: for ever
+}
+
+func (s *Server) nextChange(p *policy.Policy, now time.Time) time.Time {
+	h := s.horizon.Load()
+	if h == nil || h.policy != p || now.Before(h.from) || !h.until.IsZero() && !now.Before(h.until) {
+		h = &horizon{p, now, p.NextChange(now)}
+		s.horizon.Store(h)
+	}
+	return h.until
+}
+
+func (s *Server) newRecord(p *policy.Policy, in *inquiry, o outcome, now time.Time) *flow.Record {
 	r := &flow.Record{
 		ID: in.id, Time: in.began, Surface: policy.DNS,
 		Client: in.client, Group: p.Group(in.client),
 		IP: o.addr, Verdict: o.verdict, PolicySHA: p.SHA256(),
-		Duration: s.now().Sub(in.began), End: ending(o.verdict),
+		Duration: now.Sub(in.began), End: ending(o.verdict),
 	}
 	if len(in.msg.Question) > 0 {
 		q := in.msg.Question[0]
@@ -33,7 +89,7 @@ func (s *Server) record(p *policy.Policy, in *inquiry, o outcome) {
 	for _, alias := range o.aliases {
 		r.CNAME = append(r.CNAME, alias.Name())
 	}
-	s.sink.Record(r)
+	return r
 }
 
 func ending(v policy.Verdict) string {
@@ -44,4 +100,57 @@ func ending(v policy.Verdict) string {
 		return "error"
 	}
 	return "done"
+}
+
+// write hands a Record to the book. A sink that panics spoils neither the reply
+// nor the next question.
+func (s *Server) write(r *flow.Record) {
+	defer s.contain(r)
+	s.sink.Record(r)
+}
+
+// repeated tells the book of n more questions like r.
+func (s *Server) repeated(r *flow.Record, n int, took time.Duration) {
+	defer s.contain(r)
+	if c, ok := s.sink.(flow.Repeater); ok {
+		c.Repeated(r, n, took)
+	}
+}
+
+func (s *Server) contain(r *flow.Record) {
+	if fault := recover(); fault != nil {
+		s.log.Error("dns: a question could not be recorded", "id", r.ID, "fault", fault)
+	}
+}
+
+// Settle brings the counts of the book up to date: repeats are told to it in
+// bulk, while Serve runs every second. Call it before the counts are read.
+func (s *Server) Settle() { s.shelf.each(func(f *fold) bool { f.settle(s); return false }) }
+
+// closeFolds writes the lines of the folds that are done.
+func (s *Server) closeFolds(done func(*fold) bool) {
+	s.shelf.each(func(f *fold) bool {
+		if !done(f) {
+			return false
+		}
+		f.close(s)
+		return true
+	})
+}
+
+// tend closes folds whose time is over and settles the others, every second
+// until ctx ends.
+func (s *Server) tend(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			now := s.now()
+			s.closeFolds(func(f *fold) bool { return !now.Before(f.ends) })
+			s.Settle()
+		}
+	}
 }

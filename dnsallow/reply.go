@@ -26,8 +26,14 @@ type outcome struct {
 
 	answer    []dns.RR
 	authority []dns.RR // the SOA of a forwarded zone, where it says no
-	aliases   []policy.Host
-	addr      netip.Addr
+	// ends are the moments at which the TTLs of answer, or of the SOA that
+	// negative adds, have run down; none: they are what they are.
+	ends []time.Time
+	// lasts is until when the same question of the same client comes to the
+	// same under the same policy; zero: ask anew each time.
+	lasts   time.Time
+	aliases []policy.Host
+	addr    netip.Addr
 }
 
 // refuse is a refusal without any data: REFUSED, NOTIMP, FORMERR, BADVERS.
@@ -42,49 +48,48 @@ func block(v policy.Verdict, rcode int) outcome {
 	return outcome{verdict: v, rcode: rcode, negative: true, lifetime: ttlNegative}.with(dns.ExtendedErrorCodeBlocked)
 }
 
+// until says that the outcome may be kept ready.
+func (o outcome) until(moment time.Time) outcome {
+	o.lasts = moment
+	return o
+}
+
+// no adds what upstream said about how long its "no" holds.
+func (o outcome) no(e *Error) outcome {
+	o.negative, o.lifetime = true, e.TTL
+	if !e.until.IsZero() {
+		o.ends = []time.Time{e.until}
+	}
+	return o.until(e.until)
+}
+
 func (o outcome) with(ede uint16) outcome {
 	o.explain, o.ede = true, ede
 	return o
 }
 
-// pack builds the reply. Nothing in it comes from upstream but what judging let
-// through into answer.
-func (o outcome) pack(in *inquiry) []byte {
-	m := &dns.Msg{Compress: true, MsgHdr: dns.MsgHdr{
-		Id: in.msg.Id, Response: true, Opcode: in.msg.Opcode, Rcode: o.rcode,
-		RecursionDesired: in.msg.RecursionDesired, RecursionAvailable: true, CheckingDisabled: in.msg.CheckingDisabled,
-	}}
+// draft builds the reply. Nothing in it comes from upstream but what judging let
+// through into answer and authority.
+func (o outcome) draft(in *inquiry) (*draft, error) {
+	m := &dns.Msg{Compress: true, MsgHdr: dns.MsgHdr{Response: true, Opcode: in.msg.Opcode, Rcode: o.rcode & 0xf}}
 	if !in.broken {
-		m.Question = in.msg.Question
+		q := in.question()
+		q.Name = in.name()
+		m.Question = []dns.Question{q}
 		m.Answer, m.Ns = o.answer, o.authority
 		if o.negative {
-			m.Ns = []dns.RR{soa(in.question().Name, o.lifetime)}
+			m.Ns = []dns.RR{soa(q.Name, o.lifetime)}
 		}
 	}
-	if in.opt != nil {
-		m.Extra = []dns.RR{o.opt(in)}
-	}
-	wire, err := m.Pack()
-	if err == nil && len(wire) > in.limit() {
-		m.Truncated, m.Answer, m.Ns = true, nil, nil
-		wire, err = m.Pack()
-	}
+	d, err := newDraft(m, o.ends)
 	if err != nil {
-		return bare(in.packet, dns.RcodeServerFailure)
+		return nil, err
 	}
-	return wire
-}
-
-// opt is our half of EDNS: our payload size, the client's DO bit given back
-// (RFC 3225), and the reason with the decision's id.
-func (o outcome) opt(in *inquiry) *dns.OPT {
-	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-	opt.SetUDPSize(payload)
-	opt.SetDo(in.opt.Do())
+	d.rcode = o.rcode
 	if o.explain {
-		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: o.ede, ExtraText: o.verdict.Reason.String() + " " + in.id}}
+		d.reason, d.ede = o.verdict.Reason.String(), o.ede
 	}
-	return opt
+	return d, nil
 }
 
 // soa makes a negative answer cacheable (RFC 2308, section 5). The zone is of
@@ -107,22 +112,23 @@ func minimal(name string) []dns.RR {
 }
 
 // records writes a judged resolution down as records: the aliases in order,
-// then the addresses, under the question's name as it was written.
-func records(question string, r resolution) []dns.RR {
+// then the addresses, under the question's name; and when each has run down.
+func records(question string, r resolution) (list []dns.RR, ends []time.Time) {
 	owner := question
-	var list []dns.RR
 	for _, l := range r.links {
 		target := dns.Fqdn(l.target.Name())
 		list = append(list, &dns.CNAME{
-			Hdr:    dns.RR_Header{Name: owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttlSeconds(l.ttl)},
+			Hdr:    dns.RR_Header{Name: owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET},
 			Target: target,
 		})
+		ends = append(ends, l.until)
 		owner = target
 	}
 	for _, l := range r.leads {
-		list = append(list, addressRecord(owner, l.permit.Addr(), l.ttl))
+		list = append(list, addressRecord(owner, l.permit.Addr(), 0))
+		ends = append(ends, l.until)
 	}
-	return list
+	return list, ends
 }
 
 func addressRecord(owner string, a netip.Addr, ttl time.Duration) dns.RR {
@@ -137,13 +143,8 @@ func addressRecord(owner string, a netip.Addr, ttl time.Duration) dns.RR {
 
 func ttlSeconds(d time.Duration) uint32 { return uint32(max(0, d) / time.Second) }
 
-// bare is a reply of nothing but a header: for a packet whose question cannot
-// be repeated, and for our own faults.
+// bare is a reply of nothing but a header: for our own faults.
 func bare(packet []byte, rcode int) []byte {
-	const recursionDesired, recursionAvailable, opcodeBits = 1, 1 << 7, 0xf << 3
-	reply := make([]byte, headerBytes)
-	copy(reply, packet[:2])
-	reply[2] = flagResponse | packet[2]&(opcodeBits|recursionDesired)
-	reply[3] = recursionAvailable | byte(rcode)
-	return reply
+	d := draft{wire: make([]byte, headerBytes), end: headerBytes, rcode: rcode}
+	return d.finish(nil, packet, ask{limit: dns.MinMsgSize}, "", time.Time{})
 }

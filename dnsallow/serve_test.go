@@ -345,8 +345,10 @@ func TestServeDoesNotWaitForEver(t *testing.T) {
 
 func TestStrangersAreRefusedOnlySoOftenAndThenSilence(t *testing.T) {
 	w := open(t, nettest.NewDNS(t, schoolZone...), schoolRules(t))
-	packet := packed(t, query("www.groupcall.co.uk.", dns.TypeA))
+	n := 0
 	ask := func(client string, tcp bool) []byte {
+		n++
+		packet := packed(t, query(fmt.Sprintf("name-%d.example.org.", n), dns.TypeA))
 		addr := &net.UDPAddr{IP: net.ParseIP(client), Port: 4711}
 		return w.respond(t.Context(), packet, addr, tcp)
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -30,6 +31,9 @@ type ServerConfig struct {
 	// Connections is how many TCP connections may be open (0: 256), half of them
 	// from one network; one more is closed at once.
 	Connections int
+	// NoShelf has every question judged anew, also one that this client was
+	// answered a moment ago: to hold the two ways against each other.
+	NoShelf bool
 	// Idle is for how long a TCP connection may stay silent (0: 10 s).
 	Idle time.Duration
 	// Drain is how long Serve waits for questions under way when it is told to
@@ -61,6 +65,9 @@ type Server struct {
 	asking  pace[netip.Addr]
 	refusal pace[netip.Prefix] // of strangers, by network
 	workers chan struct{}      // one token for each UDP question under way
+
+	shelf   *shelf
+	horizon atomic.Pointer[horizon]
 }
 
 // Bounds for clients that are not permitted. A source address can be forged, so
@@ -98,6 +105,7 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 		porch:   admission{total: strangerConnections, each: strangerConnections / 4},
 		asking:  pace[netip.Addr]{limit: 2 * c.PerClient, window: 2 * time.Second},
 		refusal: pace[netip.Prefix]{limit: strangerRefusals, window: time.Second},
+		shelf:   newShelf(),
 		workers: make(chan struct{}, c.Concurrent+turningAway),
 	}
 }
@@ -125,6 +133,7 @@ func (s *Server) Serve(ctx context.Context, packets []*net.UDPConn, streams []ne
 	for _, l := range streams {
 		readers.Go(func() error { return s.accept(ctx, questions, l, &work) })
 	}
+	readers.Go(func() error { return s.tend(ctx) })
 	err := readers.Wait()
 	patience := time.AfterFunc(s.config.Drain, giveUp)
 	work.Wait()
@@ -132,6 +141,7 @@ func (s *Server) Serve(ctx context.Context, packets []*net.UDPConn, streams []ne
 	for _, conn := range packets {
 		conn.Close()
 	}
+	s.closeFolds(func(*fold) bool { return true })
 	return err
 }
 
@@ -155,12 +165,16 @@ func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp 
 	default:
 		o = s.guarded(ctx, p, in)
 	}
-	var reply []byte
-	if !o.silent {
-		reply = o.pack(in)
+	d, err := o.draft(in)
+	if err != nil {
+		s.log.Error("dns: a reply could not be written", "id", in.id, "err", err)
+		d, o.lasts = &draft{wire: make([]byte, headerBytes), end: headerBytes, rcode: dns.RcodeServerFailure}, time.Time{}
 	}
-	s.record(p, in, o)
-	return reply
+	id := s.enter(p, in, o, d)
+	if o.silent {
+		return nil
+	}
+	return d.finish(nil, packet, in.ask(), id, s.now())
 }
 
 // read also survives a packet that makes the parser itself panic.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,17 +26,17 @@ const afterFault = 50 * time.Millisecond
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// readPackets reads questions from one UDP socket until ctx ends. Each is
-// answered in a goroutine of its own, counted in work. Those that the gate lets
-// in may wait for an upstream; a few more may be about to be turned away; then
-// the socket's own queue has to hold.
+// readPackets reads questions from one UDP socket until ctx ends. What a client
+// was told before is answered on the spot; for all else there is a goroutine,
+// counted in work. Those that the gate lets in may wait for an upstream; a few
+// more may be about to be turned away; then the socket's own queue has to hold.
 func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, work *sync.WaitGroup) error {
-	answerFromWhereAsked(conn)
+	port := newPacketPort(conn)
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
-	buf := make([]byte, dns.MaxMsgSize)
+	buf, out := make([]byte, dns.MaxMsgSize), make([]byte, 0, payload)
 	for {
-		n, session, err := dns.ReadFromSessionUDP(conn, buf)
+		n, from, err := port.read(buf)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -46,6 +47,10 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 			rest(ctx)
 			continue
 		}
+		if reply := s.again(out, buf[:n], from.addr.Addr()); reply != nil {
+			port.write(reply, from)
+			continue
+		}
 		select {
 		case s.workers <- struct{}{}:
 		case <-ctx.Done():
@@ -54,11 +59,78 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 		packet := append([]byte(nil), buf[:n]...)
 		work.Go(func() {
 			defer func() { <-s.workers }()
-			if reply := s.respond(questions, packet, session.RemoteAddr(), false); reply != nil {
-				dns.WriteToSessionUDP(conn, reply, session) // a client that is gone asks again
+			if reply := s.respond(questions, packet, net.UDPAddrFromAddrPort(from.addr), false); reply != nil {
+				port.write(reply, from) // a client that is gone asks again
 			}
 		})
 	}
+}
+
+// again answers, in the space of out, what this client was told before; nil:
+// respond has to. A panic costs the short way and nothing else.
+func (s *Server) again(out, packet []byte, client netip.Addr) (reply []byte) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("dns: an answer that lay ready could not be given", "fault", fault)
+			reply = nil
+		}
+	}()
+	if s.config.NoShelf {
+		return nil
+	}
+	return s.shelf.reply(out[:0], packet, client.Unmap().WithZone(""), s.live.Policy(), s.now())
+}
+
+// packetPort reads packets from a socket and answers from the very address they
+// were sent to.
+type packetPort interface {
+	read(buf []byte) (n int, from sender, err error)
+	write(packet []byte, to sender) error
+}
+
+// sender is where a packet came from and, on a socket of many addresses, which
+// of them it was sent to.
+type sender struct {
+	addr    netip.AddrPort
+	session *dns.SessionUDP
+}
+
+func newPacketPort(conn *net.UDPConn) packetPort {
+	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok && !local.IP.IsUnspecified() {
+		return onePort{conn}
+	}
+	answerFromWhereAsked(conn)
+	return wildPort{conn}
+}
+
+// onePort is a socket of one address.
+type onePort struct{ conn *net.UDPConn }
+
+func (p onePort) read(buf []byte) (int, sender, error) {
+	n, addr, err := p.conn.ReadFromUDPAddrPort(buf)
+	return n, sender{addr: addr}, err
+}
+
+func (p onePort) write(packet []byte, to sender) error {
+	_, err := p.conn.WriteToUDPAddrPort(packet, to.addr)
+	return err
+}
+
+// wildPort is a socket of every address of the machine.
+type wildPort struct{ conn *net.UDPConn }
+
+func (p wildPort) read(buf []byte) (int, sender, error) {
+	n, session, err := dns.ReadFromSessionUDP(p.conn, buf)
+	if err != nil {
+		return n, sender{}, err
+	}
+	from, _ := session.RemoteAddr().(*net.UDPAddr)
+	return n, sender{from.AddrPort(), session}, nil
+}
+
+func (p wildPort) write(packet []byte, to sender) error {
+	_, err := dns.WriteToSessionUDP(p.conn, packet, to.session)
+	return err
 }
 
 // answerFromWhereAsked has the kernel tell the address each packet came to, so
