@@ -72,6 +72,7 @@ func New(o Options) *Appliance {
 	a.tally = metrics.New(metrics.Config{
 		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
 		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
+		Settle: func() { a.names.Settle() },
 	})
 	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
 	a.gate = a.newGate(book)
