@@ -91,10 +91,14 @@ func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, per
 		return block(r.verdict, dns.RcodeSuccess).until(r.until)
 	}
 	answer, ends := records(in.name(), r)
-	return outcome{
+	o := outcome{
 		verdict: r.verdict, answer: answer, ends: ends,
 		aliases: r.leads[0].permit.Aliases(), addr: r.leads[0].permit.Addr(),
 	}.until(r.until)
+	if r.stale {
+		return o.with(dns.ExtendedErrorCodeStaleAnswer)
+	}
+	return o
 }
 
 // failed is the answer where the gate said yes and the world said no: a name

@@ -8,8 +8,9 @@ import (
 )
 
 // cache keeps facts by question, within a bound in bytes; the least recently
-// asked go first. Expired facts are dropped when they are asked for or pushed
-// out: there is no janitor.
+// asked go first. Expired facts stay for a day, for when no upstream answers
+// (RFC 8767); older ones are dropped when they are asked for or pushed out: there
+// is no janitor.
 type cache struct {
 	limit int64
 	hits  atomic.Uint64
@@ -48,12 +49,26 @@ func (c *cache) get(q question, now time.Time) *facts {
 	}
 	e := el.Value.(*entry)
 	if e.facts.expired(now) {
-		c.drop(el)
+		if e.facts.spoiled(now) {
+			c.drop(el)
+		}
 		return nil
 	}
 	c.order.MoveToFront(el)
 	c.hits.Add(1)
 	return e.facts
+}
+
+// old returns what is kept of q although it has expired, nil where nothing is.
+func (c *cache) old(q question, now time.Time) *facts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.entries[q]; el != nil {
+		if f := el.Value.(*entry).facts; !f.spoiled(now) {
+			return f
+		}
+	}
+	return nil
 }
 
 func (c *cache) put(q question, f *facts) {

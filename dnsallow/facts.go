@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,10 @@ type facts struct {
 	stored  time.Time
 	// ttl is how long the whole may be kept: the least of all its parts.
 	ttl time.Duration
+	// stale: it had expired, and is used for want of an upstream that answers;
+	// answered is when one last did.
+	stale    bool
+	answered time.Time
 }
 
 // link is one alias: the name it leads to. The name it starts from is the
@@ -56,6 +61,44 @@ type address struct {
 func (f *facts) age(now time.Time) time.Duration { return max(0, now.Sub(f.stored)) }
 
 func (f *facts) expired(now time.Time) bool { return f.age(now) >= f.ttl }
+
+// Serving what has expired (RFC 8767, section 5): for a day, with a lifetime of
+// half a minute in the reply, asking upstream again after a while, and without
+// keeping the client waiting for long.
+const (
+	staleFor   = 24 * time.Hour
+	staleTTL   = 30 * time.Second
+	staleRetry = 10 * time.Second
+	staleWait  = 1800 * time.Millisecond
+)
+
+// spoiled reports whether the facts must not be used at all any more.
+func (f *facts) spoiled(now time.Time) bool {
+	if f.failure != nil {
+		return f.expired(now)
+	}
+	if f.stale {
+		return now.Sub(f.answered) >= staleFor
+	}
+	return f.age(now) >= max(f.ttl, staleFor)
+}
+
+// again is expired facts made ready for another moment's use.
+func (f *facts) again(now time.Time) *facts {
+	old := *f
+	if !f.stale {
+		old.answered = f.stored
+	}
+	old.stale, old.stored, old.ttl = true, now, staleRetry
+	old.links, old.addresses = slices.Clone(f.links), slices.Clone(f.addresses)
+	for i := range old.links {
+		old.links[i].ttl = staleTTL
+	}
+	for i := range old.addresses {
+		old.addresses[i].ttl = staleTTL
+	}
+	return &old
+}
 
 // collect reads the facts out of a reply to q. It starts at the question's name
 // and follows the aliases; a record whose owner is not on that path was not

@@ -18,6 +18,7 @@ type Error struct {
 	// TTL is how long an NXDomain or NoData may still be relied upon.
 	TTL   time.Duration
 	until time.Time // when it has run down
+	stale bool      // upstream said so once, and does not answer now
 	Err   error
 }
 

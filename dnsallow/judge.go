@@ -19,6 +19,7 @@ type resolution struct {
 	links   []timedLink // what led there
 	leads   []lead      // the judged addresses, in upstream's order
 	until   time.Time   // when what upstream said has run down
+	stale   bool        // a part of it had, and is used all the same
 }
 
 // lead is one address an asker may be led to.
@@ -33,6 +34,7 @@ type chain struct {
 	aliases   []policy.Host // the targets of links
 	addresses []timedAddress
 	until     time.Time // the first moment at which a part of it has run down
+	stale     bool
 }
 
 // timedLink and timedAddress are facts with the moment at which they run down.
@@ -69,7 +71,7 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 		case !f.open:
 			return resolution{}, &Error{
 				Name: permit.Dest().Host.Name(), NXDomain: f.nxdomain, NoData: !f.nxdomain,
-				TTL: f.ttl - f.age(now), until: c.until,
+				TTL: f.ttl - f.age(now), until: c.until, stale: c.stale,
 			}
 		}
 		name = c.aliases[len(c.aliases)-1].Name()
@@ -79,6 +81,7 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 
 // extend adds what one more question said.
 func (c *chain) extend(f *facts) {
+	c.stale = c.stale || f.stale
 	for _, l := range f.links {
 		c.links = append(c.links, timedLink{l.target, f.stored.Add(l.ttl)})
 		c.aliases = append(c.aliases, l.target)
@@ -110,7 +113,7 @@ func judge(permit policy.Permit, c chain, now time.Time) resolution {
 	}
 	for _, best := range []judged{good, would} {
 		if len(best.leads) > 0 {
-			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads, until: c.until}
+			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads, until: c.until, stale: c.stale}
 		}
 	}
 	return resolution{verdict: refusal(bad.verdicts), until: c.until}

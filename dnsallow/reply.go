@@ -60,6 +60,12 @@ func (o outcome) no(e *Error) outcome {
 	if !e.until.IsZero() {
 		o.ends = []time.Time{e.until}
 	}
+	switch {
+	case e.stale && e.NXDomain:
+		o = o.with(dns.ExtendedErrorCodeStaleNXDOMAINAnswer)
+	case e.stale:
+		o = o.with(dns.ExtendedErrorCodeStaleAnswer)
+	}
 	return o.until(e.until)
 }
 

@@ -107,18 +107,34 @@ func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
 	if f := r.cache.get(q, r.now()); f != nil { // somebody else's flight has just landed
 		return f, f.failure
 	}
-	reply, err := r.exchanger.ask(ctx, r.servers(q.name), q)
-	var f *facts
-	if err == nil {
-		f, err = collect(reply, q, r.now())
-	}
+	old := r.cache.old(q, r.now())
+	f, err := r.inquire(ctx, q, old != nil)
 	switch {
 	case err == nil:
-		r.cache.put(q, f)
-	case ctx.Err() == nil:
+	case ctx.Err() != nil: // the asker gave up
+		return nil, err
+	case old != nil:
+		f, err = old.again(r.now()), nil
+	default:
 		r.cache.put(q, &facts{failure: err, stored: r.now(), ttl: failureTTL})
+		return nil, err
 	}
-	return f, err
+	r.cache.put(q, f)
+	return f, nil
+}
+
+// inquire asks upstream; in haste where there is something to fall back on.
+func (r *Resolver) inquire(ctx context.Context, q question, haste bool) (*facts, error) {
+	if haste {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, staleWait)
+		defer cancel()
+	}
+	reply, err := r.exchanger.ask(ctx, r.servers(q.name), q)
+	if err != nil {
+		return nil, err
+	}
+	return collect(reply, q, r.now())
 }
 
 // servers are who is asked about a name: those of the longest zone it is in.
