@@ -76,7 +76,7 @@ func (d *document) reportSyntax(err error, statements []int) int {
 func (d *document) stopped(pe toml.ParseError) int {
 	at := min(max(pe.Position.Start, 0), len(d.text))
 	line := max(pe.Position.Line, 1)
-	if at < len(d.text) && d.text[at] == '\n' { // the decoder has counted it already
+	if strings.Contains(pe.Message, `'\n'`) || at < len(d.text) && d.text[at] == '\n' { // the decoder has counted it already
 		line, _ = d.place(at)
 	}
 	if line > len(d.lines) {
@@ -90,6 +90,10 @@ func (d *document) reportSlip(f slip, begin int) {
 	code := f.code
 	if code == nil {
 		code = codeSyntax
+	}
+	if f.safe {
+		line, _ := d.place(begin)
+		d.repair = &edit{span{begin, begin + len(d.line(line))}, f.fix}
 	}
 	d.report(code, span{begin + f.start, begin + f.end}, strings.TrimSpace(f.fix), "%s", f.message)
 }

@@ -20,6 +20,14 @@ type document struct {
 	problems []Problem
 	// meant are the keys that misspelt ones were probably meant to be.
 	meant map[meaning]bool
+	// repair is what would cure the syntax error without a guess; nil: nothing.
+	repair *edit
+}
+
+// edit is other text for a span.
+type edit struct {
+	at   span
+	text string
 }
 
 // meaning is a key of a table.

@@ -97,6 +97,10 @@ func (c *compiler) compile() *Loaded {
 	if HasErrors(c.doc.problems) {
 		return nil
 	}
+	if !c.doc.whole { // a part of the file is not the file, whatever became of the rest
+		c.doc.reportFile(codeUnmade, "", "the file could not be read to its end")
+		return nil
+	}
 	for _, e := range c.entries {
 		c.spec.Rules = append(c.spec.Rules, *e.Rule)
 	}

@@ -18,6 +18,15 @@ type slip struct {
 	start, end int
 	fix        string
 	message    string
+	// safe says that the fix is what the line says already: fmt --fix may write
+	// it without asking.
+	safe bool
+}
+
+// asWritten marks a slip whose fix changes the form of a line and not its sense.
+func asWritten(s slip, ok bool) (slip, bool) {
+	s.safe = s.fix != ""
+	return s, ok
 }
 
 func (t token) slip(fix, format string, args ...any) (slip, bool) {
@@ -39,7 +48,7 @@ func (b *brokenLine) smart() (slip, bool) {
 	}
 	s, ok := b.tokens[i].slip(smartQuotes.Replace(b.text), "these are typographic quotes, as word processors make them; the file needs plain ones")
 	s.code = codeQuotes
-	return s, ok
+	return asWritten(s, ok)
 }
 
 // control finds a character that no key of the keyboard makes, in text that was
@@ -69,7 +78,7 @@ func (b *brokenLine) date() (slip, bool) {
 	s := slip{code: codeDate, start: start, end: end, fix: "until = 2027-01-31", message: "a date is written year-month-day"}
 	switch {
 	case end > 0 && iso != "" && iso != b.text[start:end]:
-		s.fix = b.with(start, end, iso)
+		s.fix, s.safe = b.with(start, end, iso), oneReading(b.text[start:end])
 	case end > 0 && iso == "":
 		s.message = "there is no such day; a date is written year-month-day"
 	case strings.Contains(strings.ToLower(b.said), "datetime") && !portRange.MatchString(b.stopToken().text):
@@ -91,6 +100,18 @@ func otherDate(line string) (iso string, start, end int) {
 		return isoDate(line[m[6]:m[7]], line[m[4]:m[5]], line[m[2]:m[3]]), m[2], m[7]
 	}
 	return "", 0, 0
+}
+
+// oneReading reports whether a date can be read in one way only: the year stands
+// first, or one of the other numbers is no month.
+func oneReading(date string) bool {
+	parts := strings.FieldsFunc(date, func(r rune) bool { return r < '0' || r > '9' })
+	if len(parts) != 3 || len(parts[0]) == 4 {
+		return len(parts) == 3
+	}
+	a, _ := strconv.Atoi(parts[0])
+	b, _ := strconv.Atoi(parts[1])
+	return a > 12 || b > 12
 }
 
 // isoDate writes a date as TOML does. Day and month change places where only
@@ -128,7 +149,7 @@ func (b *brokenLine) comment() (slip, bool) {
 	if m == nil {
 		return slip{}, false
 	}
-	return slip{start: m[2], end: m[3], fix: "# " + strings.TrimSpace(b.text[m[3]:]), message: "a comment begins with #"}, true
+	return asWritten(slip{start: m[2], end: m[3], fix: "# " + strings.TrimSpace(b.text[m[3]:]), message: "a comment begins with #"}, true)
 }
 
 // listTables are the tables that there can be many of.
@@ -160,9 +181,11 @@ func (b *brokenLine) header() (slip, bool) {
 	case rest != "":
 		return slip{}, false
 	case opening > closing:
-		return slip{start: end, end: end, fix: want + m[4], message: fmt.Sprintf("the header of this table does not end: %s is written with %s at its end", want, want[len(want)-strings.Count(want, "]"):])}, true
+		return asWritten(slip{start: end, end: end, fix: want + m[4],
+			message: fmt.Sprintf("the header of this table does not end: %s is written with %s at its end", want, want[len(want)-strings.Count(want, "]"):])}, true)
 	}
-	return slip{start: len(b.text) - len(strings.TrimLeft(b.text, " \t")), end: end, fix: want + m[4], message: fmt.Sprintf("the header of this table is written %s", want)}, true
+	return asWritten(slip{start: len(b.text) - len(strings.TrimLeft(b.text, " \t")), end: end, fix: want + m[4],
+		message: fmt.Sprintf("the header of this table is written %s", want)}, true)
 }
 
 // open finds a text whose quotes are not closed, or not opened.
@@ -211,7 +234,7 @@ func (b *brokenLine) escape() (slip, bool) {
 		} else {
 			inner = "'" + inner + "'"
 		}
-		return t.slip(b.with(t.start, t.end, inner), "in double quotes a backslash is a sign of its own; in single quotes it is a backslash")
+		return asWritten(t.slip(b.with(t.start, t.end, inner), "in double quotes a backslash is a sign of its own; in single quotes it is a backslash"))
 	}
 	return slip{}, false
 }
@@ -230,10 +253,10 @@ func (b *brokenLine) key() (slip, bool) {
 	case equals == 1:
 		return slip{}, false
 	case colon && equals < 0:
-		return slip{start: first.start + len(name), end: first.start + len(name) + 1,
-			fix: name + " = " + strings.TrimSpace(value+b.text[first.end:]), message: "between a key and its value stands \"=\""}, true
+		return asWritten(slip{start: first.start + len(name), end: first.start + len(name) + 1,
+			fix: name + " = " + strings.TrimSpace(value+b.text[first.end:]), message: "between a key and its value stands \"=\""}, true)
 	case len(b.tokens) > 1 && b.tokens[1].text == ":" && equals < 0:
-		return b.tokens[1].slip(b.with(b.tokens[1].start, b.tokens[1].end, "="), "between a key and its value stands \"=\"")
+		return asWritten(b.tokens[1].slip(b.with(b.tokens[1].start, b.tokens[1].end, "="), "between a key and its value stands \"=\""))
 	case equals > 1 && !slices.ContainsFunc(b.tokens[:equals], func(t token) bool { return t.kind != tokenWord }):
 		var words []string
 		for _, t := range b.tokens[:equals] {
@@ -244,7 +267,8 @@ func (b *brokenLine) key() (slip, bool) {
 	case len(b.tokens) == 1:
 		return slip{start: first.end, end: first.end, message: fmt.Sprintf("behind the key %q there is neither \"=\" nor a value", first.text)}, true
 	case equals < 0 && (b.tokens[1].kind == tokenText || b.tokens[1].kind == tokenWord || b.tokens[1].text == "[" || b.tokens[1].text == "{"):
-		return slip{start: first.end, end: b.tokens[1].start, fix: b.with(first.end, b.tokens[1].start, " = "), message: fmt.Sprintf("between the key %q and its value the \"=\" is missing", first.text)}, true
+		return asWritten(slip{start: first.end, end: b.tokens[1].start, fix: b.with(first.end, b.tokens[1].start, " = "),
+			message: fmt.Sprintf("between the key %q and its value the \"=\" is missing", first.text)}, true)
 	}
 	return slip{}, false
 }
@@ -261,8 +285,7 @@ func (b *brokenLine) noValue() (slip, bool) {
 func (b *brokenLine) colon() (slip, bool) {
 	for i, t := range b.tokens {
 		if i > 0 && t.kind == tokenWord && t.text[0] == ':' && b.tokens[i-1].kind != tokenMark {
-			s := slip{start: t.start, end: t.start + 1, fix: b.with(t.start, t.start+1, " ="), message: "between a key and its value stands \"=\""}
-			return s, true
+			return asWritten(slip{start: t.start, end: t.start + 1, fix: b.with(t.start, t.start+1, " ="), message: "between a key and its value stands \"=\""}, true)
 		}
 	}
 	return slip{}, false
@@ -305,15 +328,15 @@ func (b *brokenLine) bare() (slip, bool) {
 	}
 	switch _, isBool := boolWords[strings.ToLower(first.text)]; {
 	case isBool:
-		return first.slip(fixed, "yes and no are written true and false, in small letters")
+		return asWritten(first.slip(fixed, "yes and no are written true and false, in small letters"))
 	case leadingZero.MatchString(first.text):
 		return first.slip(fixed, "a number does not begin with 0")
 	case portRange.MatchString(first.text):
-		return first.slip(fixed, "a range of ports stands in quotes")
+		return asWritten(first.slip(fixed, "a range of ports stands in quotes"))
 	case addressLike(first.text):
-		return first.slip(fixed, "an address stands in quotes")
+		return asWritten(first.slip(fixed, "an address stands in quotes"))
 	}
-	return first.slip(fixed, "text stands in quotes")
+	return asWritten(first.slip(fixed, "text stands in quotes"))
 }
 
 var (
@@ -362,11 +385,11 @@ func (b *brokenLine) beside() (slip, bool) {
 		before := value[i-1]
 		switch {
 		case ok && depth == 0 && before.text == "," || ok && depth == 0 && ends(before) && begins(t):
-			return t.slip(b.listed(value), "behind the value stands more; several values stand in brackets")
+			return asWritten(t.slip(b.listed(value), "behind the value stands more; several values stand in brackets"))
 		case depth > 0 && before.text == "," && t.text == ",":
-			return t.slip(b.with(t.start, t.end, ""), "there is a comma too many")
+			return asWritten(t.slip(b.with(t.start, t.end, ""), "there is a comma too many"))
 		case (depth > 0 || !ok) && ends(before) && begins(t):
-			return t.slip(b.with(before.end, t.start, ", "), "between the items of a list the comma is missing")
+			return asWritten(t.slip(b.with(before.end, t.start, ", "), "between the items of a list the comma is missing"))
 		}
 	}
 	return slip{}, false

@@ -81,6 +81,7 @@ func (d *document) uncommaed(said string, stop, line int) bool {
 		}
 		text, end := d.line(n), tokens[len(tokens)-1].end
 		at := d.lines[n-1] + end
+		d.repair = &edit{span{at, at}, ","}
 		d.report(codeSyntax, span{at, at}, strings.TrimSpace(text[:end]+","+text[end:]), "behind this item of the list the comma is missing")
 		return true
 	}

@@ -58,13 +58,12 @@ func (d *document) readable(raw []byte) bool {
 	case utf8.Valid(raw):
 		return true
 	}
-	for i, r := range d.text {
-		if r == utf8.RuneError && !utf8.FullRuneInString(d.text[i:]) || r == utf8.RuneError && d.text[i] != 0xef {
-			d.report(codeEncoding, span{i, i + 1}, "in Notepad: File, Save As, Encoding: UTF-8",
-				"the file is not saved as UTF-8 (Notepad's \"ANSI\"?): this character cannot be read")
-			break
-		}
+	bad := 0
+	for r, size := utf8.DecodeRuneInString(d.text); r != utf8.RuneError || size > 1; r, size = utf8.DecodeRuneInString(d.text[bad:]) {
+		bad += size
 	}
+	d.report(codeEncoding, span{bad, bad + 1}, "in Notepad: File, Save As, Encoding: UTF-8",
+		"the file is not saved as UTF-8 (Notepad's \"ANSI\"?): this character cannot be read")
 	return false
 }
 
