@@ -6,15 +6,18 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"net/textproto"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse/internal/http1"
 )
 
 var (
-	errBodyClosed  = errors.New("the request body was closed")
-	errBadTrailer  = errors.New("the request has a malformed trailer section")
-	errTrailerName = errors.New("the request has a trailer field that frames or routes a message")
+	errBodyClosed = errors.New("the request body was closed")
+	errBadTrailer = errors.New("the request has a malformed trailer section")
 )
 
 // requestBody hands a client's body on as it comes. Unlike net/http's it never
@@ -36,14 +39,14 @@ type requestBody struct {
 
 // newRequestBody makes the body that follows head h, nil where none does.
 func newRequestBody(c *clientConn, h *requestHead, trailer http.Header, ended func()) *requestBody {
-	b := &requestBody{conn: c, trailer: trailer, limit: c.server.config.HeaderBytes, ended: ended, left: h.length}
+	b := &requestBody{conn: c, trailer: trailer, limit: c.server.config.HeaderBytes, ended: ended, left: h.Body.Length}
 	switch {
 	case !h.hasBody():
 		return nil
-	case h.chunked:
+	case h.Body.Kind == http1.Chunked:
 		b.src, b.left = httputil.NewChunkedReader(c.in), -1
 	default:
-		b.src = io.LimitReader(c.in, h.length)
+		b.src = io.LimitReader(c.in, h.Body.Length)
 	}
 	return b
 }
@@ -85,21 +88,14 @@ func (b *requestBody) readTrailer() error {
 	if err != nil {
 		return err
 	}
-	var h requestHead
-	h.header = http.Header{}
+	section := http1.ChunkReader{Limits: http1.Limits{HeadBytes: b.limit}}
+	if _, err := section.Check([]byte("0\r\n" + strings.Join(raw, "\r\n") + "\r\n\r\n")); err != nil {
+		return err
+	}
 	for _, line := range raw {
-		if h.field(line) != nil {
-			return errBadTrailer
-		}
-	}
-	if h.hosts > 0 {
-		return errTrailerName
-	}
-	for name, values := range h.header {
-		if !trailerMayCarry(name) {
-			return errTrailerName
-		}
-		b.trailer[name] = values
+		name, value, _ := strings.Cut(line, ":")
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		b.trailer[name] = append(b.trailer[name], strings.Trim(value, " \t"))
 	}
 	return io.EOF
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+
+	"gatehouse/internal/http1"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -20,7 +22,9 @@ type clientConn struct {
 	server *Server
 	conn   net.Conn
 	in     *bufio.Reader
-	addr   netip.Addr // the client, unmapped
+	raw    []byte      // the head at hand, in whose bytes head points
+	head   requestHead // of the request at hand
+	addr   netip.Addr  // the client, unmapped
 	// tunnel is the passage of the CONNECT whose inside is read here; nil on
 	// the proxy port itself.
 	tunnel *tunnel
@@ -79,21 +83,20 @@ func (c *clientConn) closeIfIdle() {
 // connection is good for another one.
 func (c *clientConn) serveOne() bool {
 	c.conn.SetReadDeadline(time.Now().Add(c.server.config.HeadTime))
-	raw, err := readHead(c.in, c.server.config.HeaderBytes)
+	limits := http1.Limits{HeadBytes: c.server.config.HeaderBytes}
+	raw, err := readHead(c.in, c.raw, func(b []byte) (int, error) { return c.head.Parse(b, limits) })
 	c.conn.SetReadDeadline(time.Time{})
+	c.raw = raw
 	var f *flaw
-	switch {
-	case errors.As(err, &f):
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		f = &flaw{why: "The request head did not come to its end in time."}
-	case err != nil:
-		return false // the client left in the middle of a head
+	if err != nil {
+		if f = flawOf(err); f == nil {
+			return false // the client left in the middle of a head
+		}
+		c.head = requestHead{} // nothing in it can be relied on
+		c.head.Minor = 1
 	}
-	head := &requestHead{minor: 1}
-	if f == nil {
-		head, f = parseHead(raw)
-	}
-	switch newExchange(c, head).serve(f) {
+	c.head.understood()
+	switch newExchange(c, &c.head).serve(f) {
 	case again:
 		return true
 	case linger:
@@ -107,7 +110,9 @@ func (c *clientConn) serveOne() bool {
 func (c *clientConn) refuseAtTheDoor(tell bool) {
 	defer c.conn.Close()
 	defer c.guard()
-	e := newExchange(c, &requestHead{minor: 1})
+	c.head.Minor = 1
+	c.head.understood()
+	e := newExchange(c, &c.head)
 	defer e.finish()
 	defer e.guard()
 	limit := refusalFor(policy.Verdict{Reason: policy.Limit})

@@ -30,7 +30,8 @@ type exchange struct {
 	policy  *policy.Policy // taken once: one passage, one policy
 	head    *requestHead
 	dest    policy.Dest
-	upgrade string // the protocol the client asks to switch to
+	onward  http.Header // what goes on of the request's head
+	upgrade string      // the protocol the client asks to switch to
 	passage *passage
 	writer  *responseWriter
 	request *http.Request

@@ -5,11 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"net/textproto"
-	"slices"
-	"strconv"
+	"os"
 	"strings"
 
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -25,154 +24,96 @@ func (f *flaw) Error() string { return f.why }
 
 func bad(why string) *flaw { return &flaw{why: why} }
 
-// requestHead is a request head that was read strictly.
+// flawOf makes a flaw of what went wrong while a head was read; nil where the
+// client simply left.
+func flawOf(err error) *flaw {
+	var malformed http1.Error
+	switch {
+	case errors.As(err, &malformed):
+		why := malformed.Error()
+		return &flaw{why: strings.ToUpper(why[:1]) + why[1:] + ".", status: malformed.Status()}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return bad("The request head did not come to its end in time.")
+	}
+	return nil
+}
+
+// requestHead is the head of a request, and what is asked of it more than once.
 type requestHead struct {
-	method, target string
-	minor          int // HTTP/1.minor
-	header         http.Header
-	host           string // the Host field; hosts says how many there were
-	hosts          int
-	length         int64 // Content-Length, 0 where there is none
-	chunked        bool
-	closes         bool // the client ends the connection after this request
+	http1.Request
+	method string
+	path   string // path and query, as an origin is asked; set by readTarget
+	minor  int
 }
 
-// readHead takes the bytes of one head, its empty line included.
-func readHead(in *bufio.Reader, limit int) ([]byte, error) {
-	var head []byte
+// endOfHead is how every head ends.
+var endOfHead = []byte("\r\n\r\n")
+
+// readHead reads one head from in, and not a byte more, into raw, which it
+// returns. The copy keeps what was parsed in place however much is read from in
+// afterwards. Heads that are malformed end in an http1.Error.
+func readHead(in *bufio.Reader, raw []byte, parse func([]byte) (int, error)) ([]byte, error) {
+	raw = raw[:0]
 	for {
-		line, err := in.ReadSlice('\n')
-		head = append(head, line...)
+		if _, err := in.Peek(1); err != nil {
+			return raw, err
+		}
+		piece, _ := in.Peek(in.Buffered())
+		if end := bytes.Index(piece, endOfHead); end >= 0 {
+			piece = piece[:end+len(endOfHead)]
+		}
+		had := len(raw)
+		raw = append(raw, piece...)
+		n, err := parse(raw)
 		switch {
-		case len(head) > limit:
-			return nil, &flaw{why: "The request head is larger than this gate accepts.", status: http.StatusRequestHeaderFieldsTooLarge}
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
 		case err != nil:
-			return nil, err
+			return raw, err
+		case n > 0:
+			in.Discard(n - had)
+			return raw[:n], nil
 		}
-		switch {
-		case len(head) == 2 && head[0] == '\r':
-			head = head[:0] // empty lines before a request are skipped (RFC 9112, section 2.2)
-			limit -= 2
-		case len(line) < 2 || line[len(line)-2] != '\r':
-			// A line that ends in a bare LF: two readers could see two
-			// different heads, so nothing that follows can be trusted.
-			return nil, bad("A line of the request head does not end in CR LF.")
-		case bytes.HasSuffix(head, []byte("\r\n\r\n")):
-			return head, nil
-		}
+		in.Discard(len(piece))
 	}
 }
 
-// parseHead reads a head to the letter of RFC 9112; nothing is mended.
-func parseHead(raw []byte) (*requestHead, *flaw) {
-	lines := strings.Split(strings.TrimSuffix(string(raw), "\r\n\r\n"), "\r\n")
-	h := &requestHead{minor: 1, header: http.Header{}}
-	if f := h.requestLine(lines[0]); f != nil {
-		return h, f
-	}
-	for _, line := range lines[1:] {
-		if f := h.field(line); f != nil {
-			return h, f
-		}
-	}
-	return h, h.framing()
+// understood fills in what is asked of a parsed head more than once.
+func (h *requestHead) understood() {
+	h.method, h.minor = methodName(h.Method), int(h.Minor)
 }
 
-func (h *requestHead) requestLine(line string) *flaw {
-	method, rest, ok := strings.Cut(line, " ")
-	target, version, ok2 := strings.Cut(rest, " ")
-	switch {
-	case !ok || !ok2 || !isToken(method) || target == "":
-		return bad("The request line is not of the form METHOD TARGET HTTP/1.1.")
-	case version == "HTTP/1.1":
-	case version == "HTTP/1.0":
-		h.minor = 0
-	case strings.HasPrefix(version, "HTTP/2"):
-		return bad("HTTP/2 is not spoken here; use HTTP/1.1.")
-	default:
-		return bad("The request line does not end in HTTP/1.1 or HTTP/1.0.")
+// methodName is a method as a string, without a copy where it is a usual one.
+func methodName(b []byte) string {
+	switch string(b) {
+	case http.MethodGet:
+		return http.MethodGet
+	case http.MethodHead:
+		return http.MethodHead
+	case http.MethodPost:
+		return http.MethodPost
+	case http.MethodPut:
+		return http.MethodPut
+	case http.MethodConnect:
+		return http.MethodConnect
+	case http.MethodOptions:
+		return http.MethodOptions
 	}
-	for i := range len(target) {
-		if target[i] <= ' ' || target[i] >= 0x7f {
-			return bad("The request target has a control character, or one that must be percent-encoded.")
-		}
-	}
-	h.method, h.target = method, target
-	return nil
-}
-
-func (h *requestHead) field(line string) *flaw {
-	name, value, ok := strings.Cut(line, ":")
-	if !ok || !isToken(name) {
-		// Folded lines (RFC 9112, section 5.2) and spaces before the colon
-		// (section 5.1) land here.
-		return bad("A header line is not of the form Name: value.")
-	}
-	value = strings.Trim(value, " \t")
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return bad("A header value has a control character.")
-		}
-	}
-	key := textproto.CanonicalMIMEHeaderKey(name)
-	if key == "Host" { // kept apart: who is asked is the target's business
-		h.hosts++
-		h.host = value
-		return nil
-	}
-	h.header[key] = append(h.header[key], value)
-	return nil
-}
-
-// framing reads how long the body is (RFC 9112, section 6). Whatever two readers
-// could understand differently is refused: it is how requests are smuggled.
-func (h *requestHead) framing() *flaw {
-	lengths, codings := h.header["Content-Length"], h.header["Transfer-Encoding"]
-	delete(h.header, "Content-Length")
-	delete(h.header, "Transfer-Encoding")
-	switch {
-	case len(codings) > 0 && len(lengths) > 0:
-		return bad("The request has both Transfer-Encoding and Content-Length.")
-	case len(codings) > 0 && h.minor == 0:
-		return bad("Transfer-Encoding does not exist in HTTP/1.0.")
-	case len(codings) > 1:
-		return bad("The request has more than one Transfer-Encoding.")
-	case len(codings) == 1 && !strings.EqualFold(codings[0], "chunked"):
-		return &flaw{why: "The only Transfer-Encoding understood here is chunked.", status: http.StatusNotImplemented}
-	case len(lengths) > 1:
-		return bad("The request has more than one Content-Length.")
-	case len(lengths) == 1:
-		n, err := strconv.ParseUint(lengths[0], 10, 63)
-		if err != nil || strings.Trim(lengths[0], "0123456789") != "" {
-			return bad("The Content-Length is not a number.")
-		}
-		h.length = int64(n)
-	}
-	h.chunked = len(codings) == 1
-	h.closes = h.wantsClose()
-	if h.method == http.MethodConnect && (h.chunked || h.length > 0) {
-		return bad("A CONNECT request has no body.")
-	}
-	return nil
+	return string(b)
 }
 
 // hasBody reports whether a body follows the head.
-func (h *requestHead) hasBody() bool { return h.chunked || h.length > 0 }
+func (h *requestHead) hasBody() bool { return h.Body.Kind == http1.Chunked || h.Body.Length > 0 }
 
-// wantsClose reports whether the client ends the connection after this request
-// (RFC 9112, section 9.3).
-func (h *requestHead) wantsClose() bool {
-	options := listed(h.header["Connection"])
+// closes reports whether the client ends the connection after this request (RFC
+// 9112, section 9.3). Old clients say keep-alive to a proxy in the one field or
+// the other.
+func (h *requestHead) closes() bool {
 	switch {
-	case slices.Contains(options, "close"):
+	case h.Options.Has(http1.OptionClose):
 		return true
-	case h.minor == 1:
+	case h.Minor == 1:
 		return false
 	}
-	// Old clients say keep-alive to a proxy in the one field or the other.
-	return !slices.Contains(append(options, listed(h.header["Proxy-Connection"])...), "keep-alive")
+	return !h.Options.Has(http1.OptionKeepAlive) && !h.Options.Has(http1.OptionProxyKeepAlive)
 }
 
 // listed splits comma-separated field values into lower-case members.
@@ -186,16 +127,6 @@ func listed(fields []string) []string {
 		}
 	}
 	return members
-}
-
-// isToken reports whether s is a token (RFC 9110, section 5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		if !tokenByte(s[i]) {
-			return false
-		}
-	}
-	return s != ""
 }
 
 func tokenByte(c byte) bool {

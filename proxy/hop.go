@@ -4,15 +4,64 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
+
+	"gatehouse/internal/http1"
+	"gatehouse/policy"
 )
 
-// hopByHop reports whether a field is for one hop alone (RFC 9110, section
-// 7.6.1), by its canonical name. Upgrade and Connection belong here too; a
+// ownField is the field by which a refusal tells its decision id. Nobody else
+// sends it through this gate, in either direction.
+const ownField = "X-Gatehouse-Decision"
+
+// contentType is the media type a head declares: none where there is no such
+// field or more than one, or where Connection names it, for who says so cannot
+// have meant it for the other side.
+func contentType(f *http1.Fields) policy.MediaType {
+	if f.Count(http1.ContentType) != 1 {
+		return policy.MediaType{}
+	}
+	if f.Has(http1.Connection) && slices.Contains(listed(values(f, "Connection")), "content-type") {
+		return policy.MediaType{}
+	}
+	return policy.DeclaredType([]string{string(f.Value(http1.ContentType))})
+}
+
+// values are the values of all lines of a field.
+func values(f *http1.Fields, name string) (list []string) {
+	for i := range f.Len() {
+		if n, value := f.Line(i); strings.EqualFold(string(n), name) {
+			list = append(list, string(value))
+		}
+	}
+	return list
+}
+
+// headerOf is what goes on of a head, as net/http writes it: nothing that frames,
+// routes or is for one hop alone.
+func headerOf(f *http1.Fields) http.Header {
+	h := http.Header{}
+	for i := range f.Len() {
+		switch f.Known(i) {
+		case http1.Host, http1.ContentLength, http1.TransferEncoding:
+			continue
+		}
+		if f.Hop(i) {
+			continue
+		}
+		name, value := f.Line(i)
+		if key := textproto.CanonicalMIMEHeaderKey(string(name)); key != ownField {
+			h[key] = append(h[key], string(value))
+		}
+	}
+	return h
+}
+
 // permitted upgrade puts them back.
 func hopByHop(name string) bool {
 	switch name {
-	case "Connection", "Keep-Alive", "Te", "Upgrade", "Transfer-Encoding", "X-Gatehouse-Decision":
+	case "Connection", "Keep-Alive", "Te", "Upgrade", "Transfer-Encoding", ownField:
 		return true
 	}
 	return strings.HasPrefix(name, "Proxy-")
@@ -34,16 +83,4 @@ func stripHopByHop(h http.Header) {
 // addVia says that this gate passed the message on (RFC 9110, section 7.6.3).
 func addVia(h http.Header, major, minor int, pseudonym string) {
 	h["Via"] = append(h["Via"], fmt.Sprintf("%d.%d %s", major, minor, pseudonym))
-}
-
-// passedBefore reports whether the message has been through a gate of this name
-// already: it goes round in a circle.
-func passedBefore(h http.Header, pseudonym string) bool {
-	for _, hop := range listed(h["Via"]) {
-		by := strings.Fields(hop)
-		if len(by) >= 2 && strings.EqualFold(by[1], pseudonym) {
-			return true
-		}
-	}
-	return false
 }

@@ -19,8 +19,8 @@ func TestARequestGoesOnAsItCame(t *testing.T) {
 	for _, test := range []struct{ name, send, origin string }{
 		{
 			"path and query are not written anew, and nothing is invented",
-			"GET http://www.example.org:PORT/a%20b/%7e<x>?q=%C3%A4&r=[1] HTTP/1.1\r\nHost: www.example.org:PORT\r\n\r\n",
-			"GET /a%20b/%7e<x>?q=%C3%A4&r=[1] HTTP/1.1\r\nHost: www.example.org:PORT\r\nVia: 1.1 gatehouse\r\n\r\n",
+			"GET http://www.example.org:PORT/a%20b/%7e{x}?q=%C3%A4&r=[1] HTTP/1.1\r\nHost: www.example.org:PORT\r\n\r\n",
+			"GET /a%20b/%7e{x}?q=%C3%A4&r=[1] HTTP/1.1\r\nHost: www.example.org:PORT\r\nVia: 1.1 gatehouse\r\n\r\n",
 		}, {
 			"a path of two slashes stays one",
 			"GET http://www.example.org:PORT//a?b=//c HTTP/1.1\r\nHost: www.example.org:PORT\r\n\r\n",
@@ -148,6 +148,13 @@ func TestBadRequestsAreRefusedAndCounted(t *testing.T) {
 		{"chunks in HTTP/1.0", "POST http://www.example.org/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, policy.BadRequest},
 		{"a coding nobody knows", "POST http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, policy.BadRequest},
 		{"a head beyond the limit", "GET http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\nX: " + strings.Repeat("x", 5000) + "\r\n\r\n", 431, policy.BadRequest},
+		{"a request line beyond the limit", "GET http://www.example.org/" + strings.Repeat("x", 5000), 414, policy.BadRequest},
+		{"more fields than there are names", "GET http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n", 431, policy.BadRequest},
+		{"a method nobody knows the end of", strings.Repeat("GET", 20), 501, policy.BadRequest},
+		{"a bad line whose head never ends", "GET http://www.example.org/ HTTP/1.1\r\nHost : www.example.org\r\n", 400, policy.BadRequest},
+		{"markup in the target", "GET http://www.example.org/<b> HTTP/1.1\r\nHost: www.example.org\r\n\r\n", 400, policy.BadRequest},
+		{"a trailer announced that frames", "POST http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\n\r\n", 400, policy.BadRequest},
+		{"CONNECT without Host", "CONNECT www.example.org:443 HTTP/1.1\r\n\r\n", 400, policy.BadRequest},
 		{"CONNECT without a port", "CONNECT www.example.org HTTP/1.1\r\nHost: www.example.org\r\n\r\n", 400, policy.BadRequest},
 		{"CONNECT with a path", "CONNECT www.example.org:443/x HTTP/1.1\r\nHost: www.example.org\r\n\r\n", 400, policy.BadRequest},
 		{"CONNECT with a body", "CONNECT www.example.org:443 HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: 1\r\n\r\nx", 400, policy.BadRequest},
@@ -192,9 +199,9 @@ func TestRefusalsSayWhatTheContractSays(t *testing.T) {
 		{"an upgrade nobody listed", "GET http://www.example.org:PORT/ HTTP/1.1\r\nHost: www.example.org:PORT\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 403, "http_request_denied", "upgrade-not-listed", policy.Deny},
 		{"a request that has been here before", "GET http://www.example.org:PORT/ HTTP/1.1\r\nHost: www.example.org:PORT\r\nVia: 1.1 a, 1.1 GateHouse\r\n\r\n", 502, "proxy_loop_detected", "loop", policy.Deny},
 		{"a name that does not resolve", "GET http://unknown.example.org/ HTTP/1.1\r\nHost: unknown.example.org\r\n\r\n", 502, "dns_error", "upstream-unresolved", policy.Allow},
-		{"a tunnel to a host nobody listed", "CONNECT other.example:443 HTTP/1.1\r\n\r\n", 403, "http_request_denied", "host-not-listed", policy.Deny},
+		{"a tunnel to a host nobody listed", "CONNECT other.example:443 HTTP/1.1\r\nHost: x\r\n\r\n", 403, "http_request_denied", "host-not-listed", policy.Deny},
 		{"a tunnel of HTTP/1.0 to a host nobody listed", "CONNECT other.example:443 HTTP/1.0\r\n\r\n", 403, "http_request_denied", "host-not-listed", policy.Deny},
-		{"a tunnel for another client", "CONNECT far.example.org:9 HTTP/1.1\r\n\r\n", 403, "http_request_denied", "client-not-listed", policy.Deny},
+		{"a tunnel for another client", "CONNECT far.example.org:9 HTTP/1.1\r\nHost: x\r\n\r\n", 403, "http_request_denied", "client-not-listed", policy.Deny},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := g.dial().Say("%s", strings.ReplaceAll(test.send, "PORT", portOf(o)))
@@ -239,7 +246,7 @@ func TestTheRefusalComesInTheFormTheClientLikes(t *testing.T) {
 		"text/html;q=0.2, text/*;q=0.1":  "text/html; charset=utf-8",
 		"application/json;q=0, text/css": "text/plain; charset=utf-8",
 	} {
-		c := g.dial().Say("PUT http://www.example.org/<script> HTTP/1.1\r\nHost: www.example.org\r\nAccept: %s\r\n\r\n", accept)
+		c := g.dial().Say("PUT http://www.example.org/%%3Cscript%%3E HTTP/1.1\r\nHost: www.example.org\r\nAccept: %s\r\n\r\n", accept)
 		resp, body := c.Response("PUT")
 		require.Equal(t, want, resp.Header.Get("Content-Type"), accept)
 		require.NotContains(t, body, "<script>")
@@ -283,7 +290,7 @@ func TestUpstreamTroubleIsToldWithoutSayingWhere(t *testing.T) {
 	}
 	t.Run("a tunnel to where nobody listens is refused in words", func(t *testing.T) {
 		g := newGate(t, options{}, allow("tunnel.example.org", refusedPort, rawTCP))
-		resp, _ := g.dial().Say("CONNECT tunnel.example.org:%d HTTP/1.1\r\n\r\n", refusedPort).Response("GET")
+		resp, _ := g.dial().Say("CONNECT tunnel.example.org:%d HTTP/1.1\r\nHost: x\r\n\r\n", refusedPort).Response("GET")
 		require.Equal(t, 502, resp.StatusCode)
 		require.Equal(t, policy.UpstreamUnreachable, g.record().Verdict.Reason)
 	})

@@ -158,7 +158,7 @@ func liking(accept []string, form string) float64 {
 // response is the refusal as an HTTP response with its page.
 func (r *refusal) response(e *exchange) *http.Response {
 	tell := !e.dest.Host.IsZero() && e.mayTell()
-	contentType, body := pageFor(r, e.dest, e.passage.id(), tell).render(e.head.header["Accept"])
+	contentType, body := pageFor(r, e.dest, e.passage.id(), tell).render(values(&e.head.Fields, "Accept"))
 	resp := &http.Response{
 		StatusCode: r.status, ProtoMajor: 1, ProtoMinor: e.head.minor,
 		Header: r.header(e.passage.id(), e.server.deps.Now()), ContentLength: int64(len(body)), Request: e.request,

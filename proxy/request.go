@@ -7,10 +7,10 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
-	"slices"
 	"strings"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -25,19 +25,18 @@ func (e *exchange) admit(f *flaw) *refusal {
 	if f != nil {
 		return refusalOf(f)
 	}
-	t, f := e.readTarget()
-	e.dest = t.dest
-	e.describe(t)
+	e.dest, f = e.readTarget()
+	e.describe()
 	switch {
 	case f != nil:
 		return refusalOf(f)
 	case e.head.method == http.MethodConnect:
 		return nil // judged by connect, which goproxy calls
 	}
-	return e.judge(t)
+	return e.judge()
 }
 
-func (e *exchange) readTarget() (target, *flaw) {
+func (e *exchange) readTarget() (policy.Dest, *flaw) {
 	if e.client.tunnel != nil {
 		return e.head.readPinnedTarget(e.client.tunnel.dest)
 	}
@@ -45,13 +44,13 @@ func (e *exchange) readTarget() (target, *flaw) {
 }
 
 // describe writes into the record what was asked for.
-func (e *exchange) describe(t target) {
-	path, _, _ := strings.Cut(t.path, "?")
+func (e *exchange) describe() {
+	path, _, _ := strings.Cut(e.head.path, "?")
 	e.passage.note(func(r *flow.Record) {
-		r.Host, r.Port = t.dest.Host.String(), t.dest.Port
+		r.Host, r.Port = e.dest.Host.String(), e.dest.Port
 		r.Method, r.Path = clip(e.head.method), clip(path)
 		if e.head.hasBody() {
-			r.Upload = policy.DeclaredType(e.head.header["Content-Type"]).String()
+			r.Upload = contentType(&e.head.Fields).String()
 		}
 	})
 }
@@ -60,30 +59,26 @@ func (e *exchange) describe(t target) {
 func clip(s string) string { return s[:min(len(s), 512)] }
 
 // judge asks the policy about a request, and makes its head fit to go on.
-func (e *exchange) judge(t target) *refusal {
+func (e *exchange) judge() *refusal {
 	h := e.head
-	round := passedBefore(h.header, e.server.config.Pseudonym)
-	if h.minor == 1 { // HTTP/1.0 knows no Upgrade (RFC 9110, section 7.8)
-		e.upgrade = strings.Join(listed(h.header["Upgrade"]), ", ")
+	if h.Minor == 1 { // HTTP/1.0 knows no Upgrade (RFC 9110, section 7.8)
+		e.upgrade = strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")
 	}
-	wantsSwitch := slices.Contains(listed(h.header["Connection"]), "upgrade")
-	e.head.target = t.path
-	onward := h.header
-	stripHopByHop(onward)
+	e.onward = headerOf(&h.Fields)
 	v, permit := e.policy.Request(policy.Request{
-		At: e.server.deps.Now(), Surface: policy.HTTP, Client: e.client.addr, Dest: t.dest,
-		Method: h.method, Path: policy.NewPath(t.path),
-		Body: h.hasBody(), Upload: policy.DeclaredType(onward["Content-Type"]), Upgrade: e.upgrade,
+		At: e.server.deps.Now(), Surface: policy.HTTP, Client: e.client.addr, Dest: e.dest,
+		Method: h.method, Path: policy.NewPath(h.path),
+		Body: h.hasBody(), Upload: contentType(&h.Fields), Upgrade: e.upgrade,
 	})
 	e.settle(v, permit)
 	switch {
 	case !v.Allowed():
 		return refusalFor(v)
-	case round:
+	case h.PassedThrough(e.server.pseudonym):
 		return refusalFor(policy.Verdict{Reason: policy.Loop, Rule: v.Rule, Protocol: v.Protocol})
 	}
-	if e.upgrade == "websocket" && wantsSwitch {
-		onward["Connection"], onward["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	if e.upgrade == "websocket" && h.Upgrade != nil {
+		e.onward["Connection"], e.onward["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	} else {
 		e.upgrade = "" // a permitted one that cannot be carried: the origin may answer without it
 	}
@@ -97,20 +92,20 @@ func (e *exchange) prepare(ctx context.Context, leave func()) {
 	trailer := http.Header{}
 	r := &http.Request{
 		Method: h.method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h.header, Host: authority(e.dest), ContentLength: h.length, Trailer: trailer,
-		RequestURI: h.target, RemoteAddr: e.client.conn.RemoteAddr().String(),
+		Header: e.onward, Host: authority(e.dest), ContentLength: h.Body.Length, Trailer: trailer,
+		RequestURI: h.path, RemoteAddr: e.client.conn.RemoteAddr().String(),
 		URL: &url.URL{Scheme: "http", Host: authority(e.dest)},
 	}
-	if h.chunked {
+	if h.Body.Kind == http1.Chunked {
 		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
-		for _, name := range listed(h.header["Trailer"]) {
-			if name = textproto.CanonicalMIMEHeaderKey(name); isToken(name) && trailerMayCarry(name) {
+		for _, name := range listed(e.onward["Trailer"]) {
+			if name = textproto.CanonicalMIMEHeaderKey(name); trailerMayCarry(name) {
 				trailer[name] = nil // announced: the Transport says so to the origin
 			}
 		}
 	}
-	if _, ok := h.header["User-Agent"]; !ok && h.header != nil {
-		h.header["User-Agent"] = nil // or the Transport would name itself
+	if _, ok := e.onward["User-Agent"]; !ok && e.onward != nil {
+		e.onward["User-Agent"] = nil // or the Transport would name itself
 	}
 	if b := newRequestBody(e.client, h, trailer, func() { e.client.watchClient(leave) }); b != nil {
 		e.body, r.Body = b, b
@@ -165,9 +160,9 @@ func (e *exchange) lead(ctx context.Context) *refusal {
 	// The path goes on as it came: an opaque URL is not written anew. Two
 	// slashes at its start would make it an authority, so only then the URL's
 	// own spelling is used.
-	e.request.URL = &url.URL{Scheme: "http", Host: poolKey(e.dest, permits), Opaque: e.head.target}
-	if strings.HasPrefix(e.head.target, "//") {
-		path, query, has := strings.Cut(e.head.target, "?")
+	e.request.URL = &url.URL{Scheme: "http", Host: poolKey(e.dest, permits), Opaque: e.head.path}
+	if strings.HasPrefix(e.head.path, "//") {
+		path, query, has := strings.Cut(e.head.path, "?")
 		decoded, err := url.PathUnescape(path)
 		if err != nil {
 			return refusalOf(bad("The request target is badly percent-encoded."))

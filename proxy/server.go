@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -27,7 +28,7 @@ type Resolver interface {
 // Config is how the gate behaves. Each zero value stands for the default in
 // brackets.
 type Config struct {
-	Pseudonym   string // our name in Via (gatehouse); give each appliance its own
+	Pseudonym   string // our name in Via, a token (gatehouse); give each appliance its own
 	Connections int    // open client connections, in all (20000)
 	PerClient   int    // and for one client address (4096)
 	HeaderBytes int    // bytes of one head or trailer section (65536)
@@ -66,6 +67,7 @@ type Server struct {
 	deps      Deps
 	guest     http.Handler
 	transport *http.Transport
+	pseudonym http1.Pseudonym
 	dialer    dialer
 
 	draining  atomic.Bool
@@ -92,12 +94,13 @@ func New(config Config, deps Deps) *Server {
 	}
 	s.passages.open = map[*passage]struct{}{}
 	s.transport = newTransport(config)
+	s.pseudonym, _ = http1.ParsePseudonym(config.Pseudonym)
 	s.guest = newGuest()
 	return s
 }
 
 func (c *Config) fill() {
-	if c.Pseudonym == "" {
+	if _, err := http1.ParsePseudonym(c.Pseudonym); err != nil {
 		c.Pseudonym = "gatehouse"
 	}
 	orInt(&c.Connections, 20000)

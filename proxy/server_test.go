@@ -148,7 +148,7 @@ func TestAPanicEndsOneRequest(t *testing.T) {
 		resp, _ := g.get(www, o.Port, "/").Response("GET")
 		require.Equal(t, 403, resp.StatusCode)
 		require.Equal(t, policy.Deny, g.record().Verdict.Effect)
-		resp, _ = g.dial().Say("CONNECT tcp.example.org:%d HTTP/1.1\r\n\r\n", o.Port).Response("GET")
+		resp, _ = g.dial().Say("CONNECT tcp.example.org:%d HTTP/1.1\r\nHost: x\r\n\r\n", o.Port).Response("GET")
 		require.Equal(t, 403, resp.StatusCode)
 		require.Equal(t, policy.Deny, g.record().Verdict.Effect)
 		g.resolver.do = nil
@@ -175,7 +175,7 @@ func TestAPanicEndsOneRequest(t *testing.T) {
 		g := newGate(t, options{deps: Deps{Own: func(netip.AddrPort) bool { panic("own") }}}, allow(www, o.Port, plainHTTP), allow(tcpHost, o.Port, rawTCP))
 		resp, _ := g.get(www, o.Port, "/").Response("GET")
 		require.Equal(t, 502, resp.StatusCode)
-		resp, _ = g.dial().Say("CONNECT tcp.example.org:%d HTTP/1.1\r\n\r\n", o.Port).Response("GET")
+		resp, _ = g.dial().Say("CONNECT tcp.example.org:%d HTTP/1.1\r\nHost: x\r\n\r\n", o.Port).Response("GET")
 		require.Equal(t, 403, resp.StatusCode)
 	})
 }
@@ -187,7 +187,7 @@ func TestTheGatesOwnDoorsAreNeverDialled(t *testing.T) {
 	for _, send := range []string{
 		"GET http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n\r\n",
 		"GET http://127.0.0.1:%[1]d/ HTTP/1.1\r\nHost: 127.0.0.1:%[1]d\r\n\r\n",
-		"CONNECT tcp.example.org:%d HTTP/1.1\r\n\r\n",
+		"CONNECT tcp.example.org:%d HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		resp, _ := g.dial().Say(send, o.Port).Response("GET")
 		require.Equal(t, 403, resp.StatusCode)

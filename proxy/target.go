@@ -1,130 +1,105 @@
 package proxy
 
 import (
+	"bytes"
 	"net/http"
-	"strconv"
-	"strings"
 
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
-// target is where a request wants to go.
-type target struct {
-	dest policy.Dest
-	// path is path and query as they came, in the form an origin is asked
-	// with: origin-form, or "*". Empty for CONNECT.
-	path string
-}
-
-// readTarget reads the request target of a request on the proxy port (RFC 9112,
+// readTarget finds out where a request on the proxy port wants to go (RFC 9112,
 // section 3.2): authority-form for CONNECT, else absolute-form with http.
-func (h *requestHead) readTarget() (target, *flaw) {
-	if h.method == http.MethodConnect {
-		dest, ok := parseAuthority(h.target, 0)
+func (h *requestHead) readTarget() (policy.Dest, *flaw) {
+	if h.Target.Form == http1.AuthorityForm {
+		dest, ok := destOf(h.Target.Authority, 0)
 		if !ok {
-			return target{}, bad("A CONNECT request names host:port, and nothing else.")
+			return policy.Dest{}, bad("A CONNECT request names host:port, and nothing else.")
 		}
-		return target{dest: dest}, nil // its Host field is ignored: old clients send none
+		return dest, nil // its Host field is ignored: old clients send none
 	}
-	t, f := h.absolute()
+	dest, f := h.absolute()
 	switch {
 	case f != nil:
-		return t, f
-	case h.hosts > 1:
-		return t, bad("The request has more than one Host field.")
-	case h.hosts == 0 && h.minor == 1:
-		return t, bad("The request has no Host field.")
-	case h.hosts == 1:
-		host, ok := parseAuthority(h.host, 80)
-		if !ok || host != t.dest {
-			return t, &flaw{why: "The Host field names another host than the request target.", reason: policy.HostMismatch}
-		}
+		return dest, f
+	case h.HostMismatch:
+		return dest, &flaw{why: "The Host field names another host than the request target.", reason: policy.HostMismatch}
 	}
-	return t, nil
+	return dest, nil
 }
 
-// absolute reads "http://authority/path?query".
-func (h *requestHead) absolute() (target, *flaw) {
-	scheme, rest, ok := strings.Cut(h.target, "://")
+// absolute takes a target in absolute form apart.
+func (h *requestHead) absolute() (policy.Dest, *flaw) {
+	t := &h.Target
 	switch {
-	case !ok:
-		return target{}, bad("This is a proxy: it is asked with a whole URL, such as http://www.example.org/.")
-	case strings.EqualFold(scheme, "https"):
-		return target{}, bad("An https address is reached through a proxy with CONNECT.")
-	case !strings.EqualFold(scheme, "http"):
-		return target{}, bad("This proxy carries http, and through CONNECT https; nothing else.")
-	case strings.Contains(rest, "#"):
-		return target{}, bad("The request target has a fragment (#), which never leaves a client.")
+	case t.Form != http1.AbsoluteForm:
+		return policy.Dest{}, bad("This is a proxy: it is asked with a whole URL, such as http://www.example.org/.")
+	case bytes.EqualFold(t.Scheme, []byte("https")):
+		return policy.Dest{}, bad("An https address is reached through a proxy with CONNECT.")
+	case !bytes.EqualFold(t.Scheme, []byte("http")):
+		return policy.Dest{}, bad("This proxy carries http, and through CONNECT https; nothing else.")
 	}
-	cut := strings.IndexAny(rest, "/?")
-	if cut < 0 {
-		cut = len(rest)
-	}
-	dest, ok := parseAuthority(rest[:cut], 80)
+	dest, ok := destOf(t.Authority, 80)
 	if !ok {
-		return target{}, bad("The request target names no valid host and port.")
+		return policy.Dest{}, bad("The request target names no valid host and port.")
 	}
-	path := rest[cut:]
+	h.path = h.originForm()
+	return dest, nil
+}
+
+// originForm is path and query as an origin is asked for them.
+func (h *requestHead) originForm() string {
+	t := &h.Target
 	switch {
-	case path == "" && h.method == http.MethodOptions:
-		path = "*" // RFC 9112, section 3.2.4: the last proxy asks for the server as such
-	case !strings.HasPrefix(path, "/"):
-		path = "/" + path
+	case len(t.Path) > 0 && t.Query == nil:
+		return string(t.Path)
+	case len(t.Path) > 0:
+		return string(t.Path) + "?" + string(t.Query)
+	case t.Query != nil:
+		return "/?" + string(t.Query)
+	case h.method == http.MethodOptions:
+		return "*" // RFC 9112, section 3.2.4: the last proxy asks for the server as such
 	}
-	return target{dest: dest, path: path}, nil
+	return "/"
 }
 
 // readPinnedTarget reads a target inside a tunnel, where the authority is the
 // tunnel's: the request may repeat it and may not name another, neither in its
 // target nor in its Host field.
-func (h *requestHead) readPinnedTarget(pinned policy.Dest) (target, *flaw) {
+func (h *requestHead) readPinnedTarget(pinned policy.Dest) (policy.Dest, *flaw) {
 	mismatch := &flaw{
 		why:    "The request names another host than the tunnel it came through.",
 		status: http.StatusMisdirectedRequest, reason: policy.HostMismatch,
 	}
-	t := target{dest: pinned, path: h.target}
-	switch {
-	case h.method == http.MethodConnect:
-		return t, bad("A tunnel cannot be opened inside a tunnel.")
-	case h.hosts > 1:
-		return t, bad("The request has more than one Host field.")
-	case h.hosts == 0 && h.minor == 1:
-		return t, bad("The request has no Host field.")
-	case h.hosts == 1:
-		if host, ok := parseAuthority(h.host, pinned.Port); !ok || host != pinned {
-			return t, mismatch
+	if h.Target.Form == http1.AuthorityForm {
+		return pinned, bad("A tunnel cannot be opened inside a tunnel.")
+	}
+	if h.Host.Host != nil {
+		if host, ok := destOf(h.Host, pinned.Port); !ok || host != pinned {
+			return pinned, mismatch
 		}
 	}
-	switch {
-	case h.target == "*" && h.method == http.MethodOptions:
-	case strings.HasPrefix(h.target, "/") && !strings.Contains(h.target, "#"):
-	default:
-		abs, f := h.absolute()
-		if f != nil {
-			return t, f
-		}
-		if abs.dest != pinned {
-			return t, mismatch
-		}
-		t.path = abs.path
+	if h.Target.Form != http1.AbsoluteForm {
+		h.path = h.originForm()
+		return pinned, nil
 	}
-	return t, nil
+	dest, f := h.absolute()
+	switch {
+	case f != nil:
+		return pinned, f
+	case dest != pinned:
+		return pinned, mismatch
+	}
+	return pinned, nil
 }
 
-// parseAuthority reads host[:port]; userinfo is none of a proxy's business and
-// is refused with the rest. A dflt of 0 requires the port.
-func parseAuthority(s string, dflt uint16) (policy.Dest, bool) {
-	name, port := s, dflt
-	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
-		n, err := strconv.ParseUint(s[i+1:], 10, 16)
-		if err != nil || n == 0 || s[i+1] < '1' || s[i+1] > '9' {
-			return policy.Dest{}, false
-		}
-		name, port = s[:i], uint16(n)
+// destOf is the destination an authority names; dflt is the port of one that
+// states none.
+func destOf(a http1.Authority, dflt uint16) (policy.Dest, bool) {
+	port := a.Port
+	if port == 0 {
+		port = dflt
 	}
-	if strings.HasPrefix(name, "[") != strings.HasSuffix(name, "]") || strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
-		return policy.Dest{}, false // an IPv6 address in a URL stands in brackets (RFC 3986, section 3.2.2)
-	}
-	host, err := policy.ParseHost(name)
+	host, err := policy.ParseHost(string(a.Host))
 	return policy.Dest{Host: host, Port: port}, err == nil && port != 0
 }

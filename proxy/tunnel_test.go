@@ -40,7 +40,7 @@ func TestBytesSentWithTheConnectHeadArrive(t *testing.T) {
 	o := nettest.NewOrigin(t)
 	g := newGate(t, options{}, allow(tcpHost, o.Port, rawTCP))
 	early := strings.Repeat("early", 2000)
-	c := g.dial().Say("CONNECT tcp.example.org:%d HTTP/1.1\r\n\r\n%s", o.Port, early)
+	c := g.dial().Say("CONNECT tcp.example.org:%d HTTP/1.1\r\nHost: x\r\n\r\n%s", o.Port, early)
 	s := o.Take(t).Expect(early)
 	c.Expect("HTTP/1.1 200 Connection established\r\n\r\n").Close()
 	s.Ended()
@@ -221,7 +221,7 @@ func TestAHelloArrivesHoweverItIsSplit(t *testing.T) {
 			if name == "for an address" {
 				host = "127.0.0.1"
 			}
-			c := g.dial().Say("CONNECT %s:%d HTTP/1.1\r\n\r\n%s", host, o.Port, whole[:3])
+			c := g.dial().Say("CONNECT %s:%d HTTP/1.1\r\nHost: x\r\n\r\n%s", host, o.Port, whole[:3])
 			c.Expect("HTTP/1.1 200 Connection established\r\n\r\n")
 			more := strings.Repeat("and more", 300)
 			for _, part := range []string{whole[3:50], whole[50:101], whole[101:] + more} {
@@ -315,7 +315,7 @@ func TestATunnelThatMustBeLookedIntoIsNotOpenedUnseen(t *testing.T) {
 	p, err := policy.Compile(policy.Spec{Inspection: true, TreatAsPublic: prefixesOf("127.0.0.0/8"), Rules: []policy.Rule{allow(www, o.Port, overTLS, methods("GET"))}})
 	require.NoError(t, err)
 	g.live.Swap(p)
-	resp, body := g.dial().Say("CONNECT www.example.org:%d HTTP/1.1\r\n\r\n", o.Port).Response("GET")
+	resp, body := g.dial().Say("CONNECT www.example.org:%d HTTP/1.1\r\nHost: x\r\n\r\n", o.Port).Response("GET")
 	require.Equal(t, 403, resp.StatusCode)
 	require.Contains(t, body, "looks inside")
 	require.Equal(t, policy.Deny, g.record().Verdict.Effect)

@@ -109,7 +109,7 @@ func (w *responseWriter) frame(code int) {
 		w.framing = byChunks
 		w.trailers = w.header["Trailer"]
 	}
-	w.closes = w.closes || w.e.head.closes || w.e.server.draining.Load()
+	w.closes = w.closes || w.e.head.closes() || w.e.server.draining.Load()
 }
 
 func reasonPhrase(code int) string {

@@ -134,3 +134,7 @@ func (f *Fields) add(b []byte, base, colon int) {
 		f.first[n] = uint16(len(f.lines))
 	}
 }
+
+// Hop reports whether the i-th line is for this hop alone, by its name or because
+// Connection names it. It is known once the head has been parsed to its end.
+func (f *Fields) Hop(i int) bool { return f.lines[i].hop }
