@@ -101,7 +101,7 @@ func (a Account) String() string {
 		say("  to permit it: %s", a.Nearest.Change)
 	}
 	if len(a.Unchecked) > 0 {
-		say("  not checked, because it is inside TLS: %s", strings.Join(a.Unchecked, ", "))
+		say("  not checked: %s, inspection is off", strings.Join(a.Unchecked, ", "))
 	}
 	for _, n := range a.Notes {
 		say("  note: %s", n)
