@@ -87,7 +87,12 @@ func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, per
 	if err != nil {
 		return failed(v, err)
 	}
-	if !r.verdict.Allowed() {
+	switch {
+	case r.verdict.Reason == policy.Limit:
+		o := tooMuch
+		o.verdict = r.verdict
+		return o
+	case !r.verdict.Allowed():
 		return block(r.verdict, dns.RcodeSuccess).until(r.until)
 	}
 	answer, ends := records(in.name(), r)

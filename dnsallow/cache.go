@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // cache keeps facts by question, within a bound in bytes; the least recently
@@ -69,6 +71,11 @@ func (c *cache) old(q question, now time.Time) *facts {
 		}
 	}
 	return nil
+}
+
+// knows reports whether anything is kept of a name's addresses, expired or not.
+func (c *cache) knows(name string, now time.Time) bool {
+	return c.old(question{name, dns.TypeA}, now) != nil || c.old(question{name, dns.TypeAAAA}, now) != nil
 }
 
 func (c *cache) put(q question, f *facts) {

@@ -52,6 +52,9 @@ type timedAddress struct {
 // is an *Error. Where the verdict denies there are no leads.
 func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint16) (resolution, error) {
 	name := permit.Dest().Host.Name()
+	if v, ok := r.mayAsk(permit, question{name, qtype}); !ok {
+		return resolution{verdict: v}, nil
+	}
 	var c chain
 	for range maxAsks {
 		f, err := r.lookup(ctx, question{name, qtype})
@@ -77,6 +80,27 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 		name = c.aliases[len(c.aliases)-1].Name()
 	}
 	return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: invalidError("its alias chain is too long, or a loop")}
+}
+
+// wildcard is what new names are counted by: who asks, under which rule.
+type wildcard struct {
+	client netip.Addr
+	rule   *policy.Rule
+}
+
+// mayAsk bounds how many new names a client may invent below a wildcard: each is
+// a message to whoever runs the domain, and many of them are a tunnel. Names
+// that anybody has asked for within a day are not new.
+func (r *Resolver) mayAsk(permit policy.Permit, q question) (policy.Verdict, bool) {
+	now := r.now()
+	if r.configured(q) != nil || r.cache.knows(q.name, now) {
+		return policy.Verdict{}, true
+	}
+	v, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit})
+	if v.Would || v.Rule == nil || v.Rule.ListsInFull(permit.Dest().Host) {
+		return policy.Verdict{}, true // and if it denies, that will be said soon
+	}
+	return policy.Verdict{Reason: policy.Limit, Rule: v.Rule}, r.tunnels.take(wildcard{permit.Client(), v.Rule}, now)
 }
 
 // extend adds what one more question said.

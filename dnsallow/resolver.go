@@ -22,6 +22,10 @@ type ResolverConfig struct {
 	Hosts map[policy.Host][]netip.Addr
 	// CacheBytes bounds the cache; 0: nothing is kept.
 	CacheBytes int64
+	// NewNames is how many look-ups of names that are not in the cache one client
+	// may cause in a minute under the wildcards of one rule (0: 300). Names that
+	// rules list in full do not count; without a cache every look-up does.
+	NewNames int
 	// Try bounds one attempt to ask an upstream (0: 1.5 s), Total all attempts
 	// for one question (0: 5 s).
 	Try, Total time.Duration
@@ -54,11 +58,15 @@ type Resolver struct {
 
 	cache   *cache
 	flights flights
+	tunnels pace[wildcard]
 }
 
 const (
 	defaultTry   = 1500 * time.Millisecond
 	defaultTotal = 5 * time.Second
+	// defaultNewNames leaves room for the 128 gateways of a Service Bus namespace,
+	// each asked for twice.
+	defaultNewNames = 300
 	// hostTTL is what names of the configuration are answered with: a change
 	// of the file is to be seen soon.
 	hostTTL = 60 * time.Second
@@ -80,6 +88,7 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 	}
 	return &Resolver{
 		config: c, now: d.Now, cache: newCache(c.CacheBytes),
+		tunnels:   pace[wildcard]{limit: orElse(c.NewNames, defaultNewNames), window: time.Minute},
 		exchanger: exchanger{try: c.Try, total: c.Total, observe: d.Observe, now: d.Now},
 	}
 }
