@@ -21,6 +21,7 @@ import (
 // failed while serving.
 func (a *Appliance) Run(ctx context.Context) error {
 	defer a.doors.close()
+	defer a.resolver.Close()
 	stopLog := a.keepLog()
 	defer stopLog()
 	a.sayHow()

@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"strings"
 	"time"
@@ -29,6 +30,12 @@ type ResolverConfig struct {
 	// Try bounds one attempt to ask an upstream (0: 1.5 s), Total all attempts
 	// for one question (0: 5 s).
 	Try, Total time.Duration
+	// Hedge is after how long without an answer the next upstream is asked
+	// besides (0: 300 ms).
+	Hedge time.Duration
+	// Roots are who may vouch for upstreams that are asked over TLS; nil: whom
+	// the system trusts.
+	Roots *x509.CertPool
 }
 
 // Zone is a domain, and all names below it, that other servers know.
@@ -50,7 +57,8 @@ func (z *Zone) holds(name string) bool {
 }
 
 // Resolver resolves names for everybody who holds a permit. It is safe for
-// concurrent use and has no goroutines of its own.
+// concurrent use and has no goroutines of its own, but those of connections to
+// upstreams that are asked over HTTPS; Close ends them.
 type Resolver struct {
 	config    ResolverConfig
 	now       func() time.Time
@@ -64,6 +72,7 @@ type Resolver struct {
 const (
 	defaultTry   = 1500 * time.Millisecond
 	defaultTotal = 5 * time.Second
+	defaultHedge = 300 * time.Millisecond
 	// defaultNewNames leaves room for the 128 gateways of a Service Bus namespace,
 	// each asked for twice.
 	defaultNewNames = 300
@@ -88,10 +97,17 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 	}
 	return &Resolver{
 		config: c, now: d.Now, cache: newCache(c.CacheBytes),
-		tunnels:   pace[wildcard]{limit: orElse(c.NewNames, defaultNewNames), window: time.Minute},
-		exchanger: exchanger{try: c.Try, total: c.Total, observe: d.Observe, now: d.Now},
+		tunnels: pace[wildcard]{limit: orElse(c.NewNames, defaultNewNames), window: time.Minute},
+		exchanger: exchanger{
+			try: c.Try, total: c.Total, hedge: orElse(c.Hedge, defaultHedge), observe: d.Observe, now: d.Now,
+			lines: lines{roots: c.Roots},
+		},
 	}
 }
+
+// Close hangs up the lines to upstreams that are asked over TLS. The resolver
+// can still be used, at the price of a handshake for each question.
+func (r *Resolver) Close() { r.exchanger.lines.close() }
 
 // CacheEntries is how many questions the cache holds answers to.
 func (r *Resolver) CacheEntries() int { return r.cache.len() }
