@@ -37,13 +37,68 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// The same hosts in every rule is the worst case of the checks that compare
-// rules: it must not be quadratic in hosts.
-func BenchmarkLoadSameHosts(b *testing.B) {
-	text := bulk(300, 100, func(int) string { return "site" })
-	env := testEnv(b)
-	for b.Loop() {
-		loaded, problems := Load("rules.toml", text, env)
-		require.NotNil(b, loaded, "%v", problems)
+// tables is a file with many rules, each made by f.
+func tables(n int, f func(i int) string) []byte {
+	var b strings.Builder
+	b.WriteString("version = 1\n")
+	for i := range n {
+		fmt.Fprintf(&b, "[[allow]]\nname = \"rule-%d\"\n%s\n", i, f(i))
 	}
+	return []byte(b.String())
+}
+
+// shapes are large files whose rules could be compared with each other one by
+// one; doing so would take minutes.
+var shapes = map[string]func() []byte{
+	"100,000 tables, a host each": func() []byte {
+		return tables(100_000, func(i int) string { return fmt.Sprintf(`hosts = ["host-%d.example.org"]`, i) })
+	},
+	"20,000 tables, one host": func() []byte {
+		return tables(20_000, func(int) string { return "hosts = [\"www.example.org\"]\nmethods = [\"GET\"]\nprotocol = \"tls\"" })
+	},
+	"5,000 tables, one host, types of their own": func() []byte {
+		return tables(5_000, func(i int) string {
+			return fmt.Sprintf("hosts = [\"www.example.org\"]\ntypes = { \"/%d/*\" = \"text/plain\" }", i)
+		})
+	},
+	"1,000 tables, the same 100 hosts": func() []byte { return bulk(1000, 100, func(int) string { return "site" }) },
+}
+
+func BenchmarkLoadShapes(b *testing.B) {
+	for name, shape := range shapes {
+		text, env := shape(), testEnv(b)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				loaded, problems := Load("rules.toml", text, env)
+				require.NotNil(b, loaded, "%v", problems)
+			}
+		})
+	}
+}
+
+func TestRulesThatSayTheSameOfAHostAreComparedOnce(t *testing.T) {
+	text := tables(2_000, func(i int) string {
+		return fmt.Sprintf("hosts = [\"www.example.org\", \"host-%d.example.org\"]\nmethods = [\"GET\"]\nprotocol = \"tls\"\nports = [443, %d]", i, 8443+i%2)
+	})
+	c := &compiler{env: testEnv(t), file: readFile("rules.toml", text)}
+	c.doc = c.file.doc
+	require.NotNil(t, c.compile())
+	for _, x := range []*hostIndex{c.allows, c.stating} {
+		require.Len(t, x.exact["www.example.org"], 2, "one for each list of ports")
+		require.Len(t, x.exact, 2_001)
+	}
+}
+
+func TestAClashIsToldOfEveryRuleThatDisagreesWithAnEarlierOne(t *testing.T) {
+	text := tables(4, func(i int) string {
+		return fmt.Sprintf("hosts = [\"www.example.org\"]\nprotocol = %q", []string{"tls", "tls", "tcp", "tcp"}[i])
+	})
+	_, problems := Load("rules.toml", text, testEnv(t))
+	var lines []int
+	for _, p := range problems {
+		require.Equal(t, "GH033", p.Code)
+		lines = append(lines, p.Line)
+	}
+	require.Equal(t, []int{13, 17}, lines)
 }

@@ -84,6 +84,8 @@ func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
 		line, _ := d.place(f.Start)
 		d.report(codeMisplaced, at, "move it to the top, above the first [ line:\n"+strings.TrimSpace(d.line(line)),
 			"%q belongs to the whole file, but stands below a table and so is read as part of it; move it to the top", f.Name)
+	case len(d.homes[f.Name]) > 0:
+		d.report(code, at, "move it there", "%q is a key of %s, and none of this table", f.Name, strings.Join(d.homes[f.Name], ", "))
 	default:
 		d.report(code, at, "remove it", "unknown %s %q; here these are known: %s", what, f.Name, strings.Join(known, ", "))
 	}

@@ -74,6 +74,7 @@ var (
 	codeTestForm     = code("GH043", Error, "a test that cannot be read", "a test is \"METHOD URL [<- upload type] [-> response type]\", \"CONNECT host:port\" or \"DNS name [type] [= address]\"")
 	codeMisspelt     = code("GH044", Error, "the misspelt Service Bus name", "the vendor's page has this slip of the pen; the name is not Microsoft's, and whoever registers it would receive the school's data")
 	codeUnmade       = code("GH045", Error, "the rules could not be compiled", "what is not understood is not loaded")
+	codeGlobs        = code("GH046", Error, "too many patterns below one name", "each pattern with a star inside a label is held against every name below it; that many make every question slow")
 )
 
 // The warnings: a file with them may be loaded.
@@ -94,6 +95,7 @@ var (
 	codeNotCarried   = code("GH114", Warning, "not carried by this version", "the rule is valid, but this version does not do what it asks")
 	codeTestFailsNow = code("GH115", Warning, "a test that fails, in a file that has not changed", "the file was in force before: the world has changed, not the file")
 	codeTestInspect  = code("GH116", Warning, "a test that holds only with inspection", "without inspection the gate cannot see what the test asks about")
+	codeNoPath       = code("GH117", Warning, "types that name none of the rule's paths", "a path must fit both; such a rule only binds the types of other rules of the host")
 )
 
 func codeByID(id string) *Code {

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"slices"
+
 	"gatehouse/policy"
 	"gatehouse/rules/scan"
 )
@@ -12,7 +14,13 @@ const mostClashes = 100
 // compare finds what single rules cannot show: allows that contradict each
 // other where they meet, and clauses that the ports they stand on rule out.
 func (c *compiler) compare() {
-	c.allows = index(c.entries, func(e *entry) bool { return !e.Deny })
+	nothing := func(*entry) string { return "" }
+	c.allows = c.index(func(e *entry) bool { return !e.Deny }, nothing)
+	c.stating = c.index(func(e *entry) bool {
+		return !e.Deny && e.Protocol != policy.ProtocolUnknown && e.Protocol != policy.UDP
+	}, func(e *entry) string { return e.Protocol.String() })
+	c.nevers = c.index(func(e *entry) bool { return !e.Deny && e.Inspect == policy.InspectNever }, nothing)
+	c.tooManyGlobs()
 	c.clashes()
 	for _, e := range c.entries {
 		if e.Deny {
@@ -51,8 +59,11 @@ func (c *compiler) clashes() {
 	for _, k := range clashKinds {
 		told := map[[2]int]bool{}
 		keep := func(e *entry) bool { return !e.Deny && k.says(e) != "" }
+		if !c.differ(keep, k.says) {
+			continue
+		}
 		differ := func(a, b *entry) bool { return len(told) < mostClashes && k.says(a) != k.says(b) }
-		c.allows.pairs(c.entries, keep, differ, func(a, b place, port uint16) {
+		c.index(keep, k.says).pairs(c.entries, keep, differ, func(a, b place, port uint16) {
 			first, second := a, b
 			if first.order > second.order {
 				first, second = second, first
@@ -67,6 +78,17 @@ func (c *compiler) clashes() {
 				k.key, k.says(second.entry), first.entry, k.says(first.entry), a.pattern(), port)
 		})
 	}
+}
+
+// differ reports whether the entries that keep says say different things.
+func (c *compiler) differ(keep func(*entry) bool, says func(*entry) string) bool {
+	var first *entry
+	return slices.ContainsFunc(c.entries, func(e *entry) bool {
+		if first == nil && keep(e) {
+			first = e
+		}
+		return first != nil && keep(e) && says(e) != says(first)
+	})
 }
 
 // forwarded checks via and udp.
@@ -157,8 +179,8 @@ func (c *compiler) carried(p place, port uint16) policy.Protocol {
 	}
 	protocol := policy.UsualProtocol(port)
 	one := []policy.PortRange{{First: port, Last: port}}
-	c.allows.above(p.pattern(), func(q place) bool {
-		if q.Protocol != policy.ProtocolUnknown && q.Protocol != policy.UDP && portMet(q.ports(), one) != 0 && clientsMeet(p.Clients, q.Clients) {
+	c.stating.above(p.pattern(), func(q place) bool {
+		if portMet(q.ports(), one) != 0 && clientsMeet(p.Clients, q.Clients) {
 			protocol = q.Protocol
 			return false
 		}

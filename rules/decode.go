@@ -18,6 +18,7 @@ import (
 func Decode(name string, text []byte, into any) (Positions, []Problem) {
 	d := parse(name, text)
 	v := reflect.ValueOf(into).Elem()
+	d.homes = homesOf(v.Type())
 	d.bind(d.root, v, keysOf(v.Type()))
 	return Positions{d}, d.finish()
 }
@@ -31,6 +32,34 @@ func keysOf(t reflect.Type) []string {
 		}
 	}
 	return keys
+}
+
+// homesOf lists, for each key below the outermost table, the tables that have
+// it, in the order of the language.
+func homesOf(t reflect.Type) map[string][]string {
+	homes := map[string][]string{}
+	tablesOf(t, "", func(header string, table reflect.Type) {
+		for _, key := range keysOf(table) {
+			homes[key] = append(homes[key], header)
+		}
+	})
+	return homes
+}
+
+// tablesOf calls f with every table below a file's struct and its header.
+func tablesOf(t reflect.Type, path string, f func(header string, table reflect.Type)) {
+	for i := range t.NumField() {
+		key, field := t.Field(i).Tag.Get("toml"), t.Field(i).Type
+		opening, closing := "[", "]"
+		if field.Kind() == reflect.Slice {
+			field, opening, closing = field.Elem(), "[[", "]]"
+		}
+		if key == "" || key == "-" || field.Kind() != reflect.Struct || len(keysOf(field)) == 0 {
+			continue
+		}
+		f(opening+path+key+closing, field)
+		tablesOf(field, path+key+".", f)
+	}
 }
 
 // Positions knows where the values of a decoded file stand.

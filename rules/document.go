@@ -20,6 +20,8 @@ type document struct {
 	problems []Problem
 	// meant are the keys that misspelt ones were probably meant to be.
 	meant map[meaning]bool
+	// homes are, for each key, the tables that have it.
+	homes map[string][]string
 	// repair is what would cure the syntax error without a guess; nil: nothing.
 	repair *edit
 }

@@ -159,6 +159,7 @@ func (s *scalar) elements() []*scan.Node {
 func readFile(name string, raw []byte) *file {
 	f := &file{doc: parse(name, raw)}
 	v := reflect.ValueOf(f).Elem()
+	f.doc.homes = homesOf(v.Type())
 	f.doc.bind(f.doc.root, v, keysOf(v.Type()))
 	f.Clients = slices.DeleteFunc(f.Clients, func(t clientTable) bool { return t.node == nil })
 	f.Packs = slices.DeleteFunc(f.Packs, func(t packTable) bool { return t.node == nil })

@@ -81,6 +81,8 @@ type compiler struct {
 	tags    []string
 	tests   []question
 	allows  *hostIndex // the allows among the entries
+	stating *hostIndex // those that state a protocol of connections
+	nevers  *hostIndex // those that are never looked into
 }
 
 func (c *compiler) compile() *Loaded {

@@ -21,8 +21,9 @@ const mostCompared = 2000
 
 // named is one host name of the file and where it stands first.
 type named struct {
-	name string
-	at   span
+	name   string // a host, or the suffix of a pattern
+	listed string // the whole pattern
+	at     span
 }
 
 // warnLookAlikes tells of hosts one letter from a well-known name or from
@@ -41,21 +42,18 @@ func (c *compiler) warnLookAlikes() {
 		}
 	}
 	for i, n := range own {
-		if like, ok := lookAlike(n.name, known); ok {
-			c.alike(n, like)
+		if part, like, ok := lookAlike(n.name, known); ok {
+			meant := strings.TrimSuffix(n.listed, part) + like
+			c.doc.report(codeLookAlike, n.at, c.doc.replaced(n.at, quote(meant)), "%q is one letter from %q; did you mean %q?", n.name, like, meant)
 			continue
 		}
 		for j := 0; j < i && len(own) <= mostCompared; j++ {
 			if alike(n.name, own[j].name) {
-				c.alike(n, own[j].name)
+				c.doc.report(codeLookAlike, n.at, "", "%q is one letter from %q; is it spelt as it should be?", n.name, own[j].name)
 				break
 			}
 		}
 	}
-}
-
-func (c *compiler) alike(n named, like string) {
-	c.doc.report(codeLookAlike, n.at, "", "%q is one letter from %q; is it spelt as it should be?", n.name, like)
 }
 
 // ownNames are the exact names and suffixes that the file's allows list, each
@@ -76,27 +74,28 @@ func (c *compiler) ownNames() []named {
 				continue
 			}
 			seen[name] = true
-			own = append(own, named{name, e.hostSpan(i)})
+			own = append(own, named{name, h.String(), e.hostSpan(i)})
 		}
 	}
 	return own
 }
 
-// lookAlike finds a known name that the name, or one it is below of, resembles.
-func lookAlike(name string, known byLength) (string, bool) {
-	for part := name; strings.Contains(part, "."); _, part, _ = strings.Cut(part, ".") {
+// lookAlike finds a known name that the name, or one it is below of, resembles;
+// part is that one.
+func lookAlike(name string, known byLength) (part, like string, ok bool) {
+	for part = name; strings.Contains(part, "."); _, part, _ = strings.Cut(part, ".") {
 		if slices.Contains(known[len(part)], part) {
-			return "", false
+			return "", "", false
 		}
 		for n := len(part) - 1; n <= len(part)+1; n++ {
 			for _, k := range known[n] {
 				if alike(part, k) {
-					return k, true
+					return part, k, true
 				}
 			}
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 // byLength are names by their length: a look-alike differs by one at most.

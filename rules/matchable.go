@@ -18,6 +18,10 @@ func (c *compiler) matchable(e *entry) {
 	}
 	for i := range e.Hosts {
 		h, ok := e.Hosts[i].Exact()
+		if ok && policy.IsCanary(h) {
+			c.doc.report(codeNeverMatches, e.hostSpan(i), "remove it",
+				"%s is a name by which programs ask whether they may go around the filter; it is always answered with no", h)
+		}
 		if !ok || !h.IsIP() {
 			continue
 		}
@@ -26,6 +30,46 @@ func (c *compiler) matchable(e *entry) {
 			c.doc.report(codeNeverMatches, e.hostSpan(i), "", "no rule leads to %s", h)
 		} else if !e.Addresses.Default && !e.Addresses.Public && !overlapsAny(own, e.Addresses.Prefixes) && !tagged(own, e.Addresses.Tags) {
 			c.doc.report(codeNeverMatches, e.hostSpan(i), "", "%s is not among the rule's own addresses", h)
+		}
+	}
+}
+
+// warnNoPath tells of an allow whose types name none of its own paths: it
+// permits nothing by itself, for a path must fit both.
+func (c *compiler) warnNoPath(e *entry) {
+	if e.Deny || e.Paths == nil || e.Types == nil {
+		return
+	}
+	for _, p := range e.Paths {
+		for _, t := range e.Types {
+			if starsMeet(p.String(), t.Glob.String()) {
+				return
+			}
+		}
+	}
+	c.doc.report(codeNoPath, e.clause(clauseNode("types")), "", "no path fits both %s of paths and %s of types, so the rule permits no request",
+		strings.Join(words(e.Paths, policy.Glob.String), ", "), strings.Join(words(e.Types, func(t policy.TypeEntry) string { return t.Glob.String() }), ", "))
+}
+
+// mostGlobs is how many patterns with a star inside a label may stand below one
+// name: each is held against every name below it.
+const mostGlobs = 256
+
+// tooManyGlobs reports the first pattern that is one too many.
+func (c *compiler) tooManyGlobs() {
+	type pattern struct{ suffix, glob string }
+	seen, count := map[pattern]bool{}, map[string]int{}
+	for _, e := range c.entries {
+		for i, h := range e.Hosts {
+			suffix := starSuffix(h.String())
+			p := pattern{suffix, h.String()}
+			if _, plain := h.Suffix(); suffix == "" || plain || seen[p] {
+				continue
+			}
+			seen[p] = true
+			if count[suffix]++; count[suffix] == mostGlobs+1 {
+				c.doc.report(codeGlobs, e.hostSpan(i), "", "more than %d different patterns with a star inside a label stand below %s", mostGlobs, suffix)
+			}
 		}
 	}
 }

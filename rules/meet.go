@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 
 	"gatehouse/policy"
@@ -17,35 +18,59 @@ func (p place) pattern() policy.HostPattern { return p.Hosts[p.host].HostPattern
 func (p place) ports() []policy.PortRange { return p.portsOf(p.host) }
 
 // hostIndex finds, for a host or pattern, the entries whose hosts can name the
-// same host. It walks a name's suffixes, never the whole list.
+// same host. It walks a name's suffixes, never the whole list. Of entries that
+// name a host for the same clients and ports, and say the same of it, it keeps
+// the first: thousands of rules for one host must not be compared with each
+// other.
 type hostIndex struct {
 	exact map[string][]place
 	under map[string][]place // patterns, by what stands behind their last star
 }
 
-// index takes the entries that keep says.
-func index(entries []*entry, keep func(*entry) bool) *hostIndex {
-	hosts := 0
-	for _, e := range entries {
-		if keep(e) {
-			hosts += len(e.Hosts)
-		}
+// index takes the entries that keep says. What says gives for an entry, besides
+// its clients and ports, tells it from others of the same host.
+func (c *compiler) index(keep func(*entry) bool, says func(*entry) string) *hostIndex {
+	type kind struct {
+		name string
+		port uint16
+		sort int
 	}
-	x := &hostIndex{exact: make(map[string][]place, hosts), under: map[string][]place{}}
-	for _, e := range entries {
+	x := &hostIndex{exact: map[string][]place{}, under: map[string][]place{}}
+	sorts, seen := map[string]int{}, map[kind]bool{}
+	for _, e := range c.entries {
 		if !keep(e) {
 			continue
 		}
+		text := c.meets(e) + "\x00" + says(e)
+		if _, known := sorts[text]; !known {
+			sorts[text] = len(sorts)
+		}
 		for i, h := range e.Hosts {
-			name := h.String()
-			if suffix := starSuffix(name); suffix != "" {
+			k := kind{h.String(), h.Port, sorts[text]}
+			if seen[k] {
+				continue
+			}
+			seen[k] = true
+			if suffix := starSuffix(k.name); suffix != "" {
 				x.under[suffix] = append(x.under[suffix], place{e, i})
 			} else {
-				x.exact[name] = append(x.exact[name], place{e, i})
+				x.exact[k.name] = append(x.exact[k.name], place{e, i})
 			}
 		}
 	}
 	return x
+}
+
+// meets is where an entry can meet others, as the file writes it.
+func (c *compiler) meets(e *entry) string {
+	if e.table == nil {
+		return fmt.Sprint(e.span.start, e.Ports)
+	}
+	clients := ""
+	if n := e.table.Clients.node; n != nil {
+		clients = c.doc.text[n.Start:n.End]
+	}
+	return clients + "\x00" + fmt.Sprint(e.Ports)
 }
 
 // above calls f with every indexed place that can name a host that h names and
@@ -75,9 +100,10 @@ func (x *hostIndex) above(h policy.HostPattern, f func(place) bool) bool {
 	return true
 }
 
-// pairs calls f with every two places of the entries that keep says which can
-// name one host and port to one client; each pair of places once. It leaves out
-// the pairs of entries that are of no interest.
+// pairs calls f with places of the entries that keep says, each with an indexed
+// one that can name the same host and port to the same client; of two places
+// that are above each other, the later one with the earlier. It leaves out the
+// pairs of entries that are of no interest.
 func (x *hostIndex) pairs(entries []*entry, keep func(*entry) bool, interest func(a, b *entry) bool, f func(a, b place, port uint16)) {
 	for _, e := range entries {
 		if !keep(e) {
@@ -86,11 +112,10 @@ func (x *hostIndex) pairs(entries []*entry, keep func(*entry) bool, interest fun
 		for i := range e.Hosts {
 			a := place{e, i}
 			x.above(a.pattern(), func(b place) bool {
-				if a.entry == b.entry || !keep(b.entry) || !interest(a.entry, b.entry) {
+				if a.entry == b.entry || !interest(a.entry, b.entry) {
 					return true
 				}
-				// Where each is above the other, take the pair once.
-				if a.order > b.order && len(starSuffix(a.pattern().String())) == len(starSuffix(b.pattern().String())) {
+				if a.order < b.order && len(starSuffix(a.pattern().String())) == len(starSuffix(b.pattern().String())) {
 					return true
 				}
 				if port := portMet(a.ports(), b.ports()); port != 0 && clientsMeet(a.Clients, b.Clients) {

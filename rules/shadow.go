@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 
 	"gatehouse/policy"
@@ -10,7 +11,9 @@ import (
 // warnDenies tells of allows that a deny beats altogether, and of denies that
 // no allow ever meets.
 func (c *compiler) warnDenies() {
-	denies := index(c.entries, func(e *entry) bool { return e.Deny })
+	denies := c.index(func(e *entry) bool { return e.Deny }, func(e *entry) string {
+		return fmt.Sprint(e.Protocol, len(e.Inner()), addressed(e.Addresses), c.ended(e))
+	})
 	if len(denies.exact)+len(denies.under) == 0 {
 		return
 	}
@@ -97,8 +100,13 @@ func (c *compiler) warnTypes() {
 			c.disagree(e, e)
 		}
 	}
-	untold := func(a, b *entry) bool { return !told[pair(a, b)] }
-	c.allows.pairs(c.entries, binds, untold, func(a, b place, _ uint16) {
+	compared := 0
+	untold := func(a, b *entry) bool {
+		compared++
+		return compared < mostComparedTypes && !told[pair(a, b)]
+	}
+	binding := c.index(binds, func(e *entry) string { return strings.Join(words(e.Types, typeWord), "; ") })
+	binding.pairs(c.entries, binds, untold, func(a, b place, _ uint16) {
 		told[pair(a.entry, b.entry)] = true
 		if a.order < b.order {
 			c.disagree(a.entry, b.entry)
@@ -107,6 +115,10 @@ func (c *compiler) warnTypes() {
 		}
 	})
 }
+
+// mostComparedTypes bounds the pairs of rules whose types are compared: where
+// thousands of rules of one host have types of their own, the first ones tell.
+const mostComparedTypes = 100_000
 
 func bindingTypes(e *entry) []policy.TypeEntry {
 	var out []policy.TypeEntry

@@ -69,8 +69,8 @@ func (c *compiler) carriesTLS(p place) bool {
 // neverBy is an allow that keeps the place from being inspected.
 func (c *compiler) neverBy(p place) *entry {
 	var found *entry
-	c.allows.above(p.pattern(), func(q place) bool {
-		if q.Inspect == policy.InspectNever && portMet(p.ports(), q.ports()) != 0 && clientsMeet(p.Clients, q.Clients) {
+	c.nevers.above(p.pattern(), func(q place) bool {
+		if portMet(p.ports(), q.ports()) != 0 && clientsMeet(p.Clients, q.Clients) {
 			found = q.entry
 		}
 		return found == nil

@@ -17,6 +17,7 @@ func (c *compiler) warn(l *Loaded) {
 		}
 		c.warnDay(e)
 		c.warnWide(e)
+		c.warnNoPath(e)
 		c.warnNotCarried(e)
 		if e.Deny {
 			c.warnDeny(e)
