@@ -14,8 +14,8 @@ type File struct {
 	Name string
 	// ChangeNumber grows with every issue; 0 in the legacy XML, which has none.
 	ChangeNumber int
-	// Date is the day in the file's name (YYYYMMDD, UTC), zero where it has
-	// none.
+	// Date is the day in the file's name (YYYYMMDD, UTC). Where it has none
+	// LoadPath gives the file's last change, and Parse leaves it zero.
 	Date time.Time
 
 	tags map[string]tag // by lower-case name

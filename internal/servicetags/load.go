@@ -30,7 +30,9 @@ var Builtin = sync.OnceValue(func() *File {
 
 // LoadPath reads a file, or the newest ServiceTags_*.json of a folder. Newest
 // is the latest day in a name, or in its absence the latest change of a file;
-// where a folder has no JSON file, the legacy PublicIPs_*.xml are considered.
+// where a folder has no JSON file, the legacy PublicIPs_*.xml are considered. A
+// file without a day in its name is dated by its last change: when it was put
+// there.
 func LoadPath(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -46,7 +48,13 @@ func LoadPath(path string) (*File, error) {
 		return nil, fmt.Errorf("azure service tags: %w", err)
 	}
 	defer in.Close()
-	return Parse(in, path)
+	f, err := Parse(in, path)
+	if err == nil && f.Date.IsZero() {
+		if info, err := in.Stat(); err == nil {
+			f.Date = info.ModTime()
+		}
+	}
+	return f, err
 }
 
 func newest(dir string) (string, error) {
