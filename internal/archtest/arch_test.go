@@ -27,7 +27,12 @@ var floors = [][]string{
 }
 
 // testOnly are packages that no shipped code may import.
-var testOnly = []string{"internal/nettest", "internal/archtest"}
+var testOnly = []string{"internal/nettest", "internal/archtest", "bench"}
+
+// outside are rooms that meet the gate as its users do, and import nothing of it.
+var outside = map[string]string{
+	"bench": "what reaches into the gate measures something that nobody runs; it drives the built binary",
+}
 
 // homes says where a guest lives, and why it must not spread.
 var homes = map[string]struct{ room, why string }{
@@ -99,6 +104,24 @@ func TestGuestsStayInTheirHomes(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestWhatStandsOutsideImportsNothingOfTheGate(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		for room, why := range outside {
+			if !within(s.room, room) {
+				continue
+			}
+			seen[room] = true
+			for _, imp := range s.imports {
+				if inner, own := strings.CutPrefix(imp, module); own {
+					require.True(t, within(inner, room), "%s imports %s: %s", s.file, inner, why)
+				}
+			}
+		}
+	}
+	require.Len(t, seen, len(outside), "a room that stands outside is not there")
 }
 
 func TestThePlanNamesRoomsThatExist(t *testing.T) {

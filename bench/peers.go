@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// targets are the columns of the table, gatehouse first. The peers run as cheaply
+// as they can: no access log, no cache.
+func targets(gatehouse string) []*target {
+	self, _ := os.Executable()
+	return []*target{
+		{name: "gatehouse", is: "decisions logged to a file as JSON, metrics on, names asked of a name server and cached", version: []string{gatehouse, "version"},
+			prepare: func(s setup) (command, error) { return prepareGatehouse(gatehouse, s) }},
+		{name: "squid", is: "Debian's; one worker, no cache, no access log, names from a hosts file", binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid},
+		{name: "trafficserver", is: "Debian's; a remap line for each name, one event thread, no cache, no log", binary: "traffic_server", version: []string{"traffic_server", "--version"},
+			prepare: func(s setup) (command, error) { return prepareTrafficserver(s, true) },
+			skips: map[string]string{"connect": "no CONNECT with a list of hosts in this setup: see trafficserver open",
+				"bulk-1": "", "bulk-8": "", "idle": ""}},
+		{name: "trafficserver open", is: "the same without any list of hosts, for its tunnels", binary: "traffic_server",
+			prepare: func(s setup) (command, error) { return prepareTrafficserver(s, false) },
+			skips:   map[string]string{"refuse": "it has no list", "names": "it has no list", "start": ""}},
+		{name: "tinyproxy", is: "Debian's; a filter that denies by default, no log, asked for an address because it uses the system's names", binary: "tinyproxy", version: []string{"tinyproxy", "-v"},
+			prepare: prepareTinyproxy, name4: originAddress, denied4: "127.0.0.9"},
+		{name: "net/http", is: "a plain proxy of net/http and httputil.ReverseProxy, tunnels by io.Copy, a map of names, no log, no checks",
+			prepare: func(s setup) (command, error) { return prepareOwn(self, "plain", s) }},
+		{name: "relay", is: "two io.Copy between two sockets: knows no HTTP, refuses nothing", plain: true,
+			prepare: func(s setup) (command, error) { return prepareOwn(self, "relay", s) },
+			skips:   map[string]string{"refuse": "it refuses nothing", "names": "it has no list"}},
+		{name: "direct", is: "client and origin without anything between", skips: map[string]string{
+			"get": "", "get-new": "", "connect": "", "bulk-1": "", "bulk-8": "", "idle": "", "refuse": "", "names": "", "start": ""}},
+	}
+}
+
+func quoted(names []string) string { return `"` + strings.Join(names, "\",\n  \"") + `"` }
+
+func prepareGatehouse(bin string, s setup) (command, error) {
+	admin, err := freePorts(2)
+	if err != nil {
+		return command{}, err
+	}
+	err = writeFiles(s.dir, map[string]string{
+		"gatehouse.toml": fmt.Sprintf(`[listen]
+proxy = [%q]
+dns   = [%q]
+admin = %q
+[dns]
+upstreams = [%q]
+[addresses]
+treat_as_public = ["127.0.0.0/8"]
+[log]
+decisions = "decisions.json"
+[limits]
+per_client = 20000
+[state]
+dir = "state"
+`, s.http, admin[0], admin[1], s.site.dns),
+		"rules.toml": fmt.Sprintf(`version = 1
+[[allow]]
+name     = "pages"
+hosts    = [%s]
+ports    = [%d]
+protocol = "http"
+because  = "benchmark"
+[[allow]]
+name     = "tunnels"
+hosts    = [%q]
+ports    = [%d]
+protocol = "tcp"
+because  = "benchmark"
+`, quoted(s.hosts), s.site.http.Port, originName, s.site.tunnel.Port),
+	})
+	return command{argv: []string{bin, "run", "--config", filepath.Join(s.dir, "gatehouse.toml")}}, err
+}
+
+func prepareSquid(s setup) (command, error) {
+	err := writeFiles(s.dir, map[string]string{
+		"names": strings.Join(s.hosts, "\n") + "\n",
+		"hosts": originAddress + " " + originName + "\n",
+		"squid.conf": fmt.Sprintf(`http_port %s
+acl names dstdomain "%s/names"
+acl site port %s %s
+http_access allow names site
+http_access deny all
+hosts_file %[2]s/hosts
+cache deny all
+access_log none
+cache_store_log none
+cache_log /dev/null
+pid_filename none
+netdb_filename none
+coredump_dir none
+pinger_enable off
+shutdown_lifetime 0 seconds
+visible_hostname bench.example.org
+max_filedescriptors %[5]d
+`, s.http, s.dir, port(s.site.http), port(s.site.tunnel), descriptorLimit),
+	})
+	return command{argv: []string{"/usr/sbin/squid", "-N", "-f", filepath.Join(s.dir, "squid.conf")}}, err
+}
+
+func prepareTinyproxy(s setup) (command, error) {
+	var filter strings.Builder
+	for _, name := range s.hosts {
+		fmt.Fprintf(&filter, "^%s$\n", strings.ReplaceAll(name, ".", `\.`))
+	}
+	err := writeFiles(s.dir, map[string]string{
+		"filter": filter.String(),
+		"tinyproxy.conf": fmt.Sprintf(`Port %s
+Listen 127.0.0.1
+Timeout 600
+MaxClients %d
+Allow 127.0.0.1
+LogLevel Critical
+LogFile "%s/log"
+Filter "%[3]s/filter"
+FilterDefaultDeny Yes
+ConnectPort %s
+`, portOf(s.http), descriptorLimit, s.dir, port(s.site.tunnel)),
+	})
+	return command{argv: []string{"tinyproxy", "-d", "-c", filepath.Join(s.dir, "tinyproxy.conf")}}, err
+}
+
+// prepareOwn starts one of the bench's own programs, by its role.
+func prepareOwn(self, role string, s setup) (command, error) {
+	err := writeFiles(s.dir, map[string]string{"names": strings.Join(s.hosts, "\n")})
+	return command{
+		argv: []string{self, s.http, s.tunnel, s.site.http.String(), s.site.tunnel.String(), filepath.Join(s.dir, "names")},
+		env:  []string{roleVariable + "=" + role},
+	}, err
+}
+
+// prepareTrafficserver lays out a folder for it (a "runroot"). With a list, each
+// name is a line of remap.config and nothing else is carried; in this setup that
+// excludes CONNECT.
+func prepareTrafficserver(s setup, list bool) (command, error) {
+	mapped, required := "", 0
+	if list {
+		var lines strings.Builder
+		for _, name := range s.hosts {
+			fmt.Fprintf(&lines, "map http://%s:%d/ http://%s/\n", name, s.site.http.Port, s.site.http)
+		}
+		mapped, required = lines.String(), 1
+	}
+	var root strings.Builder
+	for _, line := range [][2]string{
+		{"prefix", "/usr"}, {"exec_prefix", "/usr"}, {"bindir", "/usr/bin"}, {"sbindir", "/usr/sbin"},
+		{"datadir", "/usr/share/trafficserver"}, {"includedir", "/usr/include"},
+		{"libdir", "/usr/lib/trafficserver"}, {"libexecdir", "/usr/lib/trafficserver/modules"},
+		{"sysconfdir", s.dir + "/conf"}, {"localstatedir", s.dir + "/run"}, {"runtimedir", s.dir + "/run"},
+		{"logdir", s.dir + "/log"}, {"cachedir", s.dir + "/cache"},
+	} {
+		fmt.Fprintf(&root, "%s: %s\n", line[0], line[1])
+	}
+	err := writeFiles(s.dir, map[string]string{
+		"runroot.yaml":        root.String(),
+		"hosts":               originAddress + " " + originName + "\n",
+		"conf/remap.config":   mapped,
+		"conf/storage.config": "",
+		"conf/ip_allow.yaml":  "ip_allow:\n  - apply: in\n    ip_addrs: 127.0.0.1\n    action: allow\n    methods: ALL\n",
+		"run/.keep":           "", "log/.keep": "", "cache/.keep": "",
+		"conf/records.config": fmt.Sprintf(`CONFIG proxy.config.http.server_ports STRING %s:ip-in=127.0.0.1
+CONFIG proxy.config.admin.user_id STRING #-1
+CONFIG proxy.config.http.cache.http INT 0
+CONFIG proxy.config.log.logging_enabled INT 0
+CONFIG proxy.config.url_remap.remap_required INT %d
+CONFIG proxy.config.reverse_proxy.enabled INT 1
+CONFIG proxy.config.http.connect_ports STRING %s
+CONFIG proxy.config.hostdb.host_file.path STRING %s/hosts
+CONFIG proxy.config.exec_thread.autoconfig INT 0
+CONFIG proxy.config.exec_thread.limit INT 1
+CONFIG proxy.config.net.connections_throttle INT %d
+CONFIG proxy.config.crash_log_helper STRING NULL
+`, portOf(s.http), required, port(s.site.tunnel), s.dir, descriptorLimit-1000),
+	})
+	return command{argv: []string{"/usr/bin/traffic_server", "--run-root=" + s.dir}}, err
+}
