@@ -14,6 +14,7 @@ const (
 	codeSetting    = "GH201" // a value that the key cannot have
 	codeVersion    = "GH202" // a key whose service this version does not have
 	codeDoor       = "GH203" // an admin listener that strangers could use
+	codeMany       = "GH204" // more problems than are told at once
 	codeFault      = "GH299" // a fault of gatehouse itself
 )
 

@@ -71,7 +71,7 @@ func (f Files) ReadRules() ([]byte, error) {
 	if f.Rules == "" {
 		return rules.Default(), nil
 	}
-	return os.ReadFile(f.Rules)
+	return readFile(f.Rules, mostText)
 }
 
 // ReadConfig reads and checks the configuration. Without a file the defaults
@@ -83,7 +83,7 @@ func (f Files) ReadConfig() (*Config, []rules.Problem, error) {
 		c.State.Dir = ownState(c.State.Dir)
 		return &c, nil, nil
 	}
-	text, err := os.ReadFile(f.Config)
+	text, err := readFile(f.Config, mostText)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the configuration: %w; make it readable for this user", err)
 	}

@@ -1,28 +1,17 @@
 package appliance
 
-import (
-	"fmt"
-
-	"gatehouse/rules"
-)
+import "fmt"
 
 // rulesWatcher takes a changed rules file once it has settled.
 func (a *Appliance) rulesWatcher() *watcher {
 	path := a.Files.Rules
 	return &watcher{
 		path: path, log: a.Log, judged: a.rulebook.Judged,
-		look: func() sight { return lookAtFile(path) },
-		act:  func(s sight) { a.guarded("reload", func() { a.rulesChanged(s) }) },
+		look: func() sight { return lookAtFile(path, mostText) },
+		act: func(sight) { // also where the file is gone or empty: the reload says what is wrong
+			a.guarded("reload", func() { a.logOutcome("file changed", a.rulebook.Reload(true)) })
+		},
 	}
-}
-
-func (a *Appliance) rulesChanged(s sight) {
-	if s.gone != "" {
-		a.rulebook.Missing(rules.Problem{File: a.Files.RulesName(), Level: rules.Error, Code: codeUnreadable, Message: s.gone,
-			Fix: "put the file back", Why: "the rules in force stay as they are"})
-		return
-	}
-	a.logOutcome("file changed", a.rulebook.Reload(true))
 }
 
 // logOutcome says what a reload changed; what went wrong has been said.

@@ -37,7 +37,7 @@ type Status struct {
 	// Refused are the problems of the file in its place, where the last attempt
 	// failed; Held says why the watcher left it alone. Both empty: the file in
 	// its place is the one in force.
-	Refused []rules.Problem
+	Refused []rules.Problem // at most mostProblems
 	Held    string
 	Tags    string // trouble with the service tags, in a sentence
 }
@@ -136,6 +136,7 @@ func (b *rulebook) Reload(careful bool) Outcome {
 	defer b.mu.Unlock()
 	text, problems := b.read()
 	if len(problems) > 0 {
+		b.judged = "" // once it is back it is news, whatever is in it
 		return b.refused(problems, "")
 	}
 	b.judged = digest(text)
@@ -150,7 +151,7 @@ func (b *rulebook) Reload(careful bool) Outcome {
 	}
 	words := rules.Changes(before.Loaded, loaded)
 	b.putInForce(text, loaded, b.sourceOfFile())
-	return Outcome{Taken: true, Changes: words, Problems: problems}
+	return Outcome{Taken: true, Changes: words, Problems: foremost(problems)}
 }
 
 // shrunk reports whether a file of at least ten rules lost more than half.
@@ -182,14 +183,6 @@ func (b *rulebook) Tags(trouble string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.note(func(s *Status) { s.Tags = trouble })
-}
-
-// Missing notes that the rules file is gone or empty; the rules in force stay.
-func (b *rulebook) Missing(problem rules.Problem) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.judged = ""
-	b.refused([]rules.Problem{problem}, "")
 }
 
 // read reads the rules file; what keeps it from being read is a problem.
@@ -245,7 +238,7 @@ func (b *rulebook) putInForce(text []byte, loaded *rules.Loaded, from Source) {
 	b.tally.RulesLoaded(loaded.SHA256, len(loaded.Unenforced))
 	b.log.Info("rules in force", "rules", b.files.RulesName(), "sha256", loaded.SHA256, "mode", loaded.Mode.String(),
 		"count", loaded.RuleCount, "unenforced_clauses", len(loaded.Unenforced))
-	for _, p := range loaded.Problems {
+	for _, p := range foremost(loaded.Problems) {
 		b.log.Warn("rules: "+p.Message, "at", fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column), "code", p.Code, "fix", p.Fix)
 	}
 	if loaded.Mode == policy.Monitor {
@@ -276,6 +269,7 @@ func (b *rulebook) refusedAtStart(from Source, old *Status) []rules.Problem {
 
 // refused says why the file was not taken, everywhere: log, metric, status.
 func (b *rulebook) refused(problems []rules.Problem, held string) Outcome {
+	problems = foremost(problems)
 	b.note(func(s *Status) { s.Refused, s.Held = problems, held })
 	b.tally.RulesRefused()
 	if held != "" {
@@ -291,6 +285,31 @@ func (b *rulebook) note(change func(*Status)) {
 	s := *b.Status()
 	change(&s)
 	b.status.Store(&s)
+}
+
+// mostProblems bounds how many problems of one file are kept and told: a file
+// that is rubbish from end to end has as many as it has lines.
+const mostProblems = 100
+
+// foremost is the first problems of a file, errors before warnings where not all
+// can be told, and a last one that says how many there are besides.
+func foremost(problems []rules.Problem) []rules.Problem {
+	if len(problems) <= mostProblems {
+		return problems
+	}
+	first := make([]rules.Problem, 0, mostProblems+1)
+	level := rules.Warning
+	if rules.HasErrors(problems) {
+		level = rules.Error
+	}
+	for _, p := range problems {
+		if p.Level == level && len(first) < mostProblems {
+			first = append(first, p)
+		}
+	}
+	return append(first, rules.Problem{File: problems[0].File, Level: level, Code: codeMany,
+		Message: fmt.Sprintf("there are %d further problems", len(problems)-len(first)),
+		Fix:     "repair those above, then ask again; gatehouse check tells all of them"})
 }
 
 // brief is the first lines of what is wrong, for the log; the admin listener

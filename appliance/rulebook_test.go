@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,8 +204,49 @@ func TestACarefulReloadLeavesAloneAFileThatLostMostOfItsRules(t *testing.T) {
 
 func TestAFileThatIsGoneIsSaidAndTheRulesStay(t *testing.T) {
 	d := newDesk(t, allowing("a.example"))
-	d.Missing(rules.Problem{File: d.rules, Level: rules.Error, Message: "the file is not there"})
+	require.NoError(t, os.Remove(d.rules))
+	require.False(t, d.Reload(true).Taken)
 	require.True(t, d.allows(t, "a.example").Allowed())
 	d.metric(t, "gatehouse_rules_last_reload_successful 0")
 	require.Len(t, d.Status().Refused, 1)
+	require.Equal(t, "the file is not there", d.Status().Refused[0].Message)
+	require.Empty(t, d.Judged(), "put back as it was it is taken again, and no longer called missing")
+}
+
+func TestWhatIsNoRulesFileIsRefusedAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		name, message string
+		put           func(t *testing.T, path string)
+	}{
+		{"a pipe that nobody writes to", "it is no regular file", func(t *testing.T, path string) { require.NoError(t, syscall.Mkfifo(path, 0o600)) }},
+		{"a device without end", "it is no regular file", func(t *testing.T, path string) { require.NoError(t, os.Symlink("/dev/zero", path)) }},
+		{"a folder", "it is a folder", func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }},
+		{"a file that would fill the memory", "it is larger than 8 MiB", func(t *testing.T, path string) {
+			write(t, path, "")
+			require.NoError(t, os.Truncate(path, 1<<40)) // sparse: it costs no disk
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t, allowing("a.example"))
+			require.NoError(t, os.Remove(d.rules))
+			c.put(t, d.rules)
+			o := d.Reload(false)
+			require.False(t, o.Taken)
+			require.Equal(t, "the file cannot be read: "+c.message, o.Problems[0].Message)
+			require.True(t, d.allows(t, "a.example").Allowed(), "the rules in force stay")
+			require.Equal(t, sight{gone: "the file cannot be read"}, lookAtFile(d.rules, mostText))
+		})
+	}
+}
+
+func TestAFileOfNothingButMistakesIsToldOfInBounds(t *testing.T) {
+	d := newDesk(t, allowing("a.example"))
+	write(t, d.rules, "version = 1\n"+strings.Repeat("[[allow]]\n", 2000))
+	o := d.Reload(false)
+	require.False(t, o.Taken)
+	require.Len(t, o.Problems, mostProblems+1)
+	require.Equal(t, o.Problems, d.Status().Refused)
+	last := o.Problems[mostProblems]
+	require.Regexp(t, `^there are [0-9]+ further problems$`, last.Message)
+	require.True(t, rules.HasErrors(o.Problems))
 }

@@ -39,8 +39,8 @@ func (s sight) key() string { return s.digest + s.gone }
 
 // lookAtFile reads a file. An empty one is nothing: an editor or a full disk
 // leaves it for a moment, and nobody means it.
-func lookAtFile(path string) sight {
-	text, err := os.ReadFile(path)
+func lookAtFile(path string, most int64) sight {
+	text, err := readFile(path, most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return sight{gone: "the file is not there"}
@@ -56,7 +56,7 @@ func lookAtFile(path string) sight {
 func lookAtPath(path string) sight {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
-		return lookAtFile(path)
+		return lookAtFile(path, mostTags)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 func TestWhatALookAtAFileShows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rules.toml")
-	require.Equal(t, sight{gone: "the file is not there"}, lookAtFile(path))
+	require.Equal(t, sight{gone: "the file is not there"}, lookAtFile(path, mostText))
 	for text, want := range map[string]sight{
 		"":        {gone: "the file is empty"},
 		" \r\n\n": {gone: "the file is empty"},
@@ -22,7 +22,7 @@ func TestWhatALookAtAFileShows(t *testing.T) {
 		"a\r\n":   {digest: digest([]byte("a\r\n")), whole: true},
 	} {
 		write(t, path, text)
-		require.Equal(t, want, lookAtFile(path))
+		require.Equal(t, want, lookAtFile(path, mostText))
 	}
 }
 

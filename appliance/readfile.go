@@ -1,0 +1,42 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// The files that are read whole are bounded, in octets: what is larger was put
+// there by mistake or by malice, and reading it could cost the gate its memory.
+const (
+	mostText = 8 << 20  // TOML: room for some hundred thousand hosts
+	mostTags = 64 << 20 // Azure's service tags, some 5 MiB by now
+)
+
+// readFile reads a regular file of at most so many octets. Anything else under
+// that name (a pipe nobody writes to, a device without end) would hold up
+// whoever reads it for ever, so it is refused before it is read.
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe must not wait for its writer
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is a folder")}
+	case !info.Mode().IsRegular():
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is no regular file")}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is larger than %d MiB", most>>20)}
+	}
+	return text, err
+}
