@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -123,17 +124,33 @@ func (a *Appliance) Listen() error {
 		return err
 	}
 	a.doors = doors
-	for _, u := range a.upstreams() {
-		if doors.own(u.Addr()) {
-			doors.close()
-			return fmt.Errorf("dns.upstreams: %s is this gatehouse's own DNS listener; name the servers that it should ask", u)
-		}
+	if err := a.asksItself(); err != nil {
+		doors.close()
+		return err
 	}
 	if doors.control, err = openSocket(a.Config.State.Dir); err != nil {
 		a.Log.Error("state.dir cannot hold the command socket: gatehouse reload and decision ids do not work, everything else does; make it writable, or change state.dir",
 			"state_dir", a.Config.State.Dir, "err", err)
 	}
 	return nil
+}
+
+// asksItself tells of a DNS server to ask that is the appliance itself: every
+// question for it would go round and round.
+func (a *Appliance) asksItself() error {
+	check := func(key string, servers []dnsallow.Upstream) error {
+		for _, u := range servers {
+			if a.doors.own(u.Addr()) {
+				return fmt.Errorf("%s: %s is this gatehouse's own DNS listener; name the servers that it should ask", key, u)
+			}
+		}
+		return nil
+	}
+	err := check("dns.upstreams", a.upstreams())
+	for _, f := range a.Config.DNS.Forwards {
+		err = errors.Join(err, check("dns.forward of "+f.Zone.String(), upstreamsOf(f.Servers)))
+	}
+	return err
 }
 
 // Addresses are where the appliance listens, by the names of gatehouse.toml.

@@ -446,19 +446,25 @@ func TestTheEnvironmentsProxyChangesNothing(t *testing.T) {
 	require.NoError(t, config.Healthy(t.Context()))
 }
 
-func TestAnUpstreamThatIsTheGateItselfIsRefused(t *testing.T) {
-	c := DefaultConfig()
-	c.State.Dir = t.TempDir()
-	c.Listen.Proxy, c.Listen.Admin = nil, address("127.0.0.1:0")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	at := ln.Addr().String()
-	ln.Close()
-	c.Listen.DNS = []Address{address(at)}
-	c.DNS.Upstreams = make([]DNSServer, 1)
-	require.NoError(t, c.DNS.Upstreams[0].UnmarshalText([]byte(at)))
-	err = New(Options{Config: &c, Log: quiet(), Stdout: io.Discard}).Listen()
-	require.ErrorContains(t, err, "own DNS listener")
+func TestAServerToAskThatIsTheGateItselfIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, setting, want string
+	}{
+		{"for all names", "upstreams = %q", "dns.upstreams: "},
+		{"for a zone", "[[dns.forward]]\nzone = \"school.test\"\nservers = %q", "dns.forward of school.test: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			at := ln.Addr().String()
+			require.NoError(t, ln.Close())
+			config, problems := ParseConfig(filepath.Join(t.TempDir(), "gatehouse.toml"), fmt.Appendf(nil,
+				"[listen]\nproxy = []\nadmin = \"127.0.0.1:0\"\ndns = %q\n[dns]\n"+c.setting+"\n", at, at))
+			require.Empty(t, problems)
+			err = New(Options{Config: config, Log: quiet(), Stdout: io.Discard}).Listen()
+			require.ErrorContains(t, err, c.want+at+" is this gatehouse's own DNS listener")
+		})
+	}
 }
 
 func TestAnAddressThatIsTakenIsSaidAndLeavesNothingOpen(t *testing.T) {

@@ -138,6 +138,20 @@ func TestWhatIsTheAppliancesOwn(t *testing.T) {
 	}
 }
 
+func TestEveryIPv4AddressIsNoIPv6Address(t *testing.T) {
+	l, err := openListeners(ListenConfig{
+		Proxy: []Address{address("0.0.0.0:0")}, DNS: []Address{address("0.0.0.0:0")},
+		Metrics: []Address{address(":0")}, Admin: address("127.0.0.1:0"),
+	})
+	require.NoError(t, err)
+	defer l.close()
+	at := func(a net.Addr) netip.Addr { return netip.MustParseAddrPort(a.String()).Addr() }
+	require.Equal(t, netip.IPv4Unspecified(), at(l.proxy[0].Addr()), "who writes 0.0.0.0 has not opened IPv6")
+	require.Equal(t, netip.IPv4Unspecified(), at(l.dnsTCP[0].Addr()))
+	require.Equal(t, netip.IPv4Unspecified(), at(l.dnsUDP[0].LocalAddr()))
+	require.True(t, at(l.metrics[0].Addr()).IsUnspecified())
+}
+
 func TestSystemdIsToldOfReadinessAndOfTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

@@ -25,7 +25,7 @@ func openListeners(c ListenConfig) (*listeners, error) {
 		each(c.DNS, "listen.dns", l.dns),
 		each(c.Metrics, "listen.metrics", func(at string) error { return l.tcp(&l.metrics, at) }),
 		each([]Address{c.Admin}, "listen.admin", func(at string) (err error) {
-			l.admin, err = net.Listen("tcp", at)
+			l.admin, err = net.Listen(network("tcp", at), at)
 			return err
 		}),
 	)
@@ -46,22 +46,31 @@ func each(list []Address, key string, open func(at string) error) error {
 }
 
 func (l *listeners) tcp(into *[]net.Listener, at string) error {
-	ln, err := net.Listen("tcp", at)
+	ln, err := net.Listen(network("tcp", at), at)
 	if err == nil {
 		*into = append(*into, ln)
 	}
 	return err
 }
 
+// network is tcp or udp, bound to IPv4 where the address says so: "0.0.0.0"
+// means every IPv4 address, but package net would open IPv6 along with it.
+func network(transport, at string) string {
+	if ap, err := netip.ParseAddrPort(at); err == nil && ap.Addr().Is4() {
+		return transport + "4"
+	}
+	return transport
+}
+
 // dns opens one address for TCP and UDP. Where the system chooses the port, it
 // may choose one for TCP that is taken for UDP: then it is asked again.
 func (l *listeners) dns(at string) error {
 	for tries := 1; ; tries++ {
-		tcp, err := net.Listen("tcp", at)
+		tcp, err := net.Listen(network("tcp", at), at)
 		if err != nil {
 			return err
 		}
-		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
+		udp, err := net.ListenUDP(network("udp", at), net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
 		if err == nil {
 			l.dnsTCP, l.dnsUDP = append(l.dnsTCP, tcp), append(l.dnsUDP, udp)
 			return nil
