@@ -133,15 +133,19 @@ func measureNames(ctx context.Context, b *bench, narrow *instance) (values, erro
 	}
 	found := values{"names-mib": (long.kib - short.kib) / 1024, "start-many": many.started.Seconds() * 1000}
 	for _, m := range []struct {
-		i   *instance
-		row string
-	}{{few, "few"}, {many, "many"}} {
-		if found["get-"+m.row], err = m.i.ask(ctx, b.plan, m.i.route.name, 200, false); err != nil {
-			return found, err
+		row  string
+		i    *instance
+		host string
+		want int
+	}{
+		{"get-few", few, few.route.name, 200}, {"get-many", many, many.route.name, 200},
+		{"refuse-few", few, few.route.denied, refused}, {"refuse-many", many, many.route.denied, refused},
+	} {
+		cost, err := m.i.ask(ctx, b.plan, m.host, m.want, false)
+		if err != nil {
+			return found, fmt.Errorf("%s: %w", m.row, err)
 		}
-		if found["refuse-"+m.row], err = m.i.ask(ctx, b.plan, m.i.route.denied, refused, false); err != nil {
-			return found, err
-		}
+		found[m.row] = cost
 	}
 	return found, nil
 }

@@ -127,8 +127,8 @@ func (r report) cell(t *target, row row) string {
 		return "–"
 	}
 	low, high := slices.Min(found), slices.Max(found)
-	if low == high {
-		return figure(low)
+	if figure(low) == figure(high) {
+		return figure(median(found))
 	}
 	return fmt.Sprintf("%s (%s–%s)", figure(median(found)), figure(low), figure(high))
 }
