@@ -1,6 +1,11 @@
 package appliance
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
 
 // rulesWatcher takes a changed rules file once it has settled.
 func (a *Appliance) rulesWatcher() *watcher {
@@ -40,6 +45,37 @@ func (a *Appliance) sayTags() {
 	f := a.tags.file()
 	a.tally.TagsLoaded(f.ChangeNumber, f.Date)
 	a.Log.Info("azure service tags in force", "file", f.Name, "change_number", f.ChangeNumber, "date", f.Date.Format("2006-01-02"))
+	a.sayTagsAge()
+}
+
+// sayTagsAge says in the log that the service tags are old: a warning after
+// staleAfter, an error after outdatedAfter. Nothing else comes of it.
+func (a *Appliance) sayTagsAge() {
+	f := a.tags.file()
+	age := a.Now().Sub(f.Date)
+	if f.Date.IsZero() || age <= staleAfter {
+		return
+	}
+	level := slog.LevelWarn
+	if age > outdatedAfter {
+		level = slog.LevelError
+	}
+	a.Log.Log(context.Background(), level, "the Azure service tags are old: addresses that Azure has taken into use since are refused; import a current file by gatehouse azure import",
+		"file", f.Name, "days", int(age.Hours()/24))
+}
+
+// eachDay says again what gets worse with time.
+func (a *Appliance) eachDay(ctx context.Context) {
+	tick := time.NewTicker(24 * time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.guarded("age of the service tags", a.sayTagsAge)
+		}
+	}
 }
 
 // tagsWatcher takes changed service tags once they have settled.

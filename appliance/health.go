@@ -30,7 +30,11 @@ func (a *Appliance) readyz(w http.ResponseWriter, _ *http.Request) {
 
 // staleAfter is the age at which Azure's service tags are called old: Microsoft
 // publishes them weekly and says that new ranges are not used for a week.
-const staleAfter = 30 * 24 * time.Hour
+// outdatedAfter is the age at which that is an error in the log.
+const (
+	staleAfter    = 30 * 24 * time.Hour
+	outdatedAfter = 120 * 24 * time.Hour
+)
 
 // state says in sentences what is in force and what is not as it should be.
 func (a *Appliance) state() []string {
@@ -63,7 +67,7 @@ func (a *Appliance) state() []string {
 		say("warning: %s", s.Tags)
 	}
 	if age := a.Now().Sub(a.tags.file().Date); !a.tags.file().Date.IsZero() && age > staleAfter {
-		say("warning: the Azure service tags are %d days old; import a current file by azure.tags", int(age.Hours()/24))
+		say("warning: the Azure service tags are %d days old; import a current file by gatehouse azure import", int(age.Hours()/24))
 	}
 	return lines
 }

@@ -114,6 +114,7 @@ func (a *Appliance) serveHTTP(ctx context.Context, ln net.Listener, h http.Handl
 func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { a.eachSecond(ctx) })
+	all.Go(func() { a.eachDay(ctx) })
 	all.Go(func() { a.hangups(ctx) })
 	if a.Files.Rules != "" {
 		w := a.rulesWatcher()

@@ -1,0 +1,211 @@
+package appliance
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/internal/servicetags"
+	"gatehouse/rules"
+)
+
+// TagsInForce is the file of service tags that the configuration leads to.
+func (c *Config) TagsInForce() (*servicetags.File, error) {
+	return newTagShelf(c.Azure.Tags).read()
+}
+
+// TagImport is what would change if a file of service tags took the place of the
+// one in force.
+type TagImport struct {
+	Before, After *servicetags.File
+	// InUse are the tags that the rules name; Changes are all that change.
+	InUse   []string
+	Changes []servicetags.Change
+	// Objections are why it should not be: the file is older, lacks a tag in use
+	// or most of one, or the rules do not pass their tests with it.
+	Objections []string
+
+	text []byte
+	to   string // azure.tags
+}
+
+// WeighTags compares a file of service tags with the one in force, and asks the
+// rules what they say to it. Nothing is changed.
+func (c *Config) WeighTags(files Files, path string) (*TagImport, error) {
+	before, err := c.TagsInForce()
+	if err != nil {
+		return nil, err
+	}
+	text, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	after, err := servicetags.Parse(bytes.NewReader(text), path)
+	if err != nil {
+		return nil, err
+	}
+	i := &TagImport{Before: before, After: after, Changes: servicetags.Compare(before, after), text: text, to: c.Azure.Tags}
+	if after.Older(before) {
+		i.object("it is older: change number %d of %s, where %d of %s is in force", after.ChangeNumber, day(after.Date), before.ChangeNumber, day(before.Date))
+	}
+	if err := i.askRules(c, files); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// readBounded reads a file that may be as long as a list of service tags is at
+// most.
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("azure service tags: %w", err)
+	case info.IsDir():
+		return nil, fmt.Errorf("azure service tags: %s is a folder; name the file itself", path)
+	case info.Size() > servicetags.MaxBytes:
+		return nil, fmt.Errorf("azure service tags: %s is larger than %d MiB, and no list of service tags", path, servicetags.MaxBytes>>20)
+	}
+	return os.ReadFile(path)
+}
+
+func (i *TagImport) object(format string, args ...any) {
+	i.Objections = append(i.Objections, fmt.Sprintf(format, args...))
+}
+
+// Uses reports whether the rules use a tag.
+func (i *TagImport) Uses(tag string) bool {
+	return slices.ContainsFunc(i.InUse, func(s string) bool { return strings.EqualFold(s, tag) })
+}
+
+// TagsInUse are the tags that the rules name, in alphabetical order.
+func (c *Config) TagsInUse(files Files) ([]string, error) {
+	tags, err := c.TagsInForce()
+	if err != nil {
+		return nil, err
+	}
+	loaded, _, err := c.loadWith(files, tags)
+	if err != nil {
+		return nil, err
+	}
+	return tagsOf(loaded), nil
+}
+
+// loadWith loads the rules as they would be with the given tags in force.
+func (c *Config) loadWith(files Files, tags *servicetags.File) (*rules.Loaded, []rules.Problem, error) {
+	text, err := files.ReadRules()
+	if err != nil {
+		return nil, nil, fmt.Errorf("the rules must be asked which tags they use: %w; name the file by --rules", err)
+	}
+	env := c.Env()
+	env.Now, env.Tags = time.Now(), tags
+	loaded, problems := rules.Load(files.RulesName(), text, env)
+	if loaded == nil {
+		return nil, problems, fmt.Errorf("%s cannot be loaded: %s; repair it first", files.RulesName(), strings.Join(brief(problems), "; "))
+	}
+	return loaded, problems, nil
+}
+
+// askRules finds the tags in use and has the rules judged with the new file, as
+// if it were changed: then a test that fails is an error.
+func (i *TagImport) askRules(c *Config, files Files) error {
+	present, _, err := c.loadWith(files, i.Before)
+	if err != nil {
+		return err
+	}
+	i.InUse = tagsOf(present)
+	for _, tag := range i.InUse {
+		old, _ := i.Before.Prefixes(tag)
+		switch now, ok := i.After.Prefixes(tag); {
+		case !ok:
+			i.object("it lacks %s, which the rules use", tag)
+		case servicetags.Shrinks(old, now):
+			i.object("it has lost more than a third of %s: %d ranges, where %d are in force", tag, len(now), len(old))
+		}
+	}
+	_, problems, err := c.loadWith(files, i.After)
+	if err != nil {
+		for _, line := range brief(problems) {
+			i.object("with it the rules cannot be loaded: %s", line)
+		}
+	}
+	return nil
+}
+
+func tagsOf(loaded *rules.Loaded) []string {
+	var names []string
+	for _, r := range loaded.Policy.Rules() {
+		for _, t := range r.Addresses.Tags {
+			names = append(names, t.Name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return slices.CompactFunc(names, strings.EqualFold)
+}
+
+var errNoTagsPath = errors.New("azure.tags of gatehouse.toml names no place to import to; set it to a folder, like tags = \"azure\", and make that folder")
+
+// Apply puts the file where azure.tags leads. A running gate takes it as it
+// takes every changed file there. The path is where it was put.
+func (i *TagImport) Apply() (path string, err error) {
+	if i.to == "" {
+		return "", errNoTagsPath
+	}
+	path = i.to
+	info, err := os.Stat(i.to)
+	folder := err == nil && info.IsDir()
+	if folder {
+		path = filepath.Join(i.to, i.nameInFolder())
+	}
+	if err := replaceFile(path, i.text); err != nil {
+		return "", fmt.Errorf("import the service tags: %w", err)
+	}
+	if !folder {
+		return path, nil
+	}
+	if newest, err := servicetags.LoadPath(i.to); err != nil || newest.Name != path {
+		os.Remove(path)
+		return "", fmt.Errorf("of a folder the newest file counts, and in %s that is another one: remove it first, or name the file itself in azure.tags", i.to)
+	}
+	return path, nil
+}
+
+// nameInFolder is the file's own name where a folder is searched for names like
+// it, else one that tells the day of the import.
+func (i *TagImport) nameInFolder() string {
+	name := filepath.Base(i.After.Name)
+	lower := strings.ToLower(name)
+	if strings.HasPrefix(lower, "servicetags_") && strings.HasSuffix(lower, ".json") ||
+		strings.HasPrefix(lower, "publicips") && strings.HasSuffix(lower, ".xml") {
+		return name
+	}
+	return "ServiceTags_imported_" + time.Now().UTC().Format("20060102") + ".json"
+}
+
+// replaceFile puts bytes in the place of a file, so that whoever reads it finds
+// the old or the new, and never a part.
+func replaceFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".gatehouse-import-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // does nothing once it is renamed
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func day(t time.Time) string {
+	if t.IsZero() {
+		return "no date"
+	}
+	return t.Format(time.DateOnly)
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/appliance"
+	"gatehouse/internal/servicetags"
+)
+
+type azureFlags struct{ config, rules string }
+
+func newAzure() *cobra.Command {
+	var f azureFlags
+	c := &cobra.Command{
+		Use:   "azure",
+		Short: "the Azure service tags that the rules refer to",
+		Long: `azure tells of the lists in which Microsoft publishes the addresses of Azure by
+service and region: the ServiceTags_Public_*.json of download id 56519, weekly.
+gatehouse fetches none by itself; put a current one in force by "azure import".`,
+	}
+	show := &cobra.Command{Use: "show", Short: "the list in force, and the tags of it that the rules use", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return showTags(cmd, f) }}
+	lookup := &cobra.Command{Use: "lookup IP", Short: "the tags that hold an address (exit code 1: none)", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return lookupTags(cmd, f, args[0]) }}
+	diff := &cobra.Command{Use: "diff FILE", Short: "what importing a list would change (exit code 1: it would be refused)", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return diffTags(cmd, f, args[0]) }}
+	var force bool
+	imp := &cobra.Command{Use: "import FILE", Short: "put a list where azure.tags leads",
+		Long: `import compares a list with the one in force, has the rules run their tests with
+it, and puts it where azure.tags of gatehouse.toml leads; a running gate takes it
+from there. A list that is older, lacks a tag in use, has lost more than a third
+of one, or with which the rules cannot be loaded is refused, unless --force.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return importTags(cmd, f, args[0], force) }}
+	imp.Flags().BoolVar(&force, "force", false, "import it whatever there is to be said against it")
+	for _, sub := range []*cobra.Command{show, lookup, diff, imp} {
+		configFlag(sub, &f.config)
+		rulesFlag(sub, &f.rules)
+	}
+	c.AddCommand(show, lookup, diff, imp)
+	return c
+}
+
+// settings are the files and the configuration that the flags lead to.
+func (f azureFlags) settings(cmd *cobra.Command) (appliance.Files, *appliance.Config, error) {
+	files, err := appliance.Locate(f.config, f.rules)
+	if err != nil {
+		return files, nil, err
+	}
+	c, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
+	return files, c, err
+}
+
+func showTags(cmd *cobra.Command, f azureFlags) error {
+	files, c, err := f.settings(cmd)
+	if err != nil {
+		return err
+	}
+	tags, err := c.TagsInForce()
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "file           %s\nchange number  %d\ndate           %s\ntags           %d\n",
+		tags.Name, tags.ChangeNumber, dated(tags), len(tags.Names()))
+	used, err := c.TagsInUse(files)
+	if err != nil {
+		return err
+	}
+	for _, name := range used {
+		list, _ := tags.Prefixes(name)
+		fmt.Fprintf(out, "in use         %s, %d ranges\n", name, len(list))
+	}
+	return nil
+}
+
+func dated(f *servicetags.File) string {
+	if f.Date.IsZero() {
+		return "none in the file's name"
+	}
+	return fmt.Sprintf("%s (%d days ago)", f.Date.Format(time.DateOnly), int(time.Since(f.Date).Hours()/24))
+}
+
+func lookupTags(cmd *cobra.Command, f azureFlags, s string) error {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return fmt.Errorf("%q is no IP address; write one like 13.74.107.71", s)
+	}
+	_, c, err := f.settings(cmd)
+	if err != nil {
+		return err
+	}
+	tags, err := c.TagsInForce()
+	if err != nil {
+		return err
+	}
+	holding := tags.Lookup(addr)
+	if len(holding) == 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "no tag of %s holds %s\n", tags.Name, addr)
+		return exit(exitNo)
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), strings.Join(holding, "\n"))
+	return nil
+}
+
+func diffTags(cmd *cobra.Command, f azureFlags, path string) error {
+	i, err := f.weigh(cmd, path)
+	if err != nil {
+		return err
+	}
+	if len(i.Objections) > 0 {
+		return exit(exitNo)
+	}
+	return nil
+}
+
+// weigh compares, and prints what would change and what is to be said against
+// it.
+func (f azureFlags) weigh(cmd *cobra.Command, path string) (*appliance.TagImport, error) {
+	files, c, err := f.settings(cmd)
+	if err != nil {
+		return nil, err
+	}
+	i, err := c.WeighTags(files, path)
+	if err != nil {
+		return nil, err
+	}
+	printChanges(cmd.OutOrStdout(), i)
+	for _, o := range i.Objections {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gatehouse: %s: %s\n", path, o)
+	}
+	return i, nil
+}
+
+// printChanges tells of the tags in use range by range, and of the others how
+// many ranges they gain and lose.
+func printChanges(out io.Writer, i *appliance.TagImport) {
+	fmt.Fprintf(out, "in force  change number %d, %s\nnew       change number %d, %s\n",
+		i.Before.ChangeNumber, dated(i.Before), i.After.ChangeNumber, dated(i.After))
+	others := 0
+	for _, c := range i.Changes {
+		if !i.Uses(c.Tag) {
+			others++
+			continue
+		}
+		fmt.Fprintf(out, "%s: %d ranges, then %d\n", c.Tag, c.Before, c.After)
+		for _, p := range c.Removed {
+			fmt.Fprintf(out, "  - %s\n", p)
+		}
+		for _, p := range c.Added {
+			fmt.Fprintf(out, "  + %s\n", p)
+		}
+	}
+	fmt.Fprintf(out, "%d tags that the rules do not use change as well\n", others)
+}
+
+func importTags(cmd *cobra.Command, f azureFlags, path string, force bool) error {
+	i, err := f.weigh(cmd, path)
+	if err != nil {
+		return err
+	}
+	if len(i.Objections) > 0 && !force {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gatehouse: not imported; the tags in force stay. If this is meant: gatehouse azure import --force")
+		return exit(exitNo)
+	}
+	to, err := i.Apply()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "imported to %s\n", to)
+	return nil
+}
