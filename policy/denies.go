@@ -7,8 +7,11 @@ import (
 
 // denying is the first deny, in the order of the file, that fits what is known.
 func (p *Policy) denying(f *facts, s *survey) *Rule {
+	if !p.denies {
+		return nil
+	}
 	first := int32(math.MaxInt32)
-	p.hosts.each(f.dest.Host, func(c candidate) bool {
+	f.near.each(func(c candidate) bool {
 		if c.rule < first && p.rules[c.rule].denies(c, f, s) {
 			first = c.rule
 		}

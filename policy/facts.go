@@ -15,6 +15,7 @@ type facts struct {
 	known   knowledge
 	client  netip.Addr // unmapped
 	dest    Dest
+	near    nearby // the rules of dest.Host
 
 	tunnel  bool // a tunnel: its inside is not known
 	opening Opening

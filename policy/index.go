@@ -1,12 +1,16 @@
 package policy
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // hostIndex finds the rules that name a host: one look-up for the host itself
 // and one for each of its suffixes, whatever the number of entries.
 type hostIndex struct {
-	exact map[Host][]candidate
-	under map[string]*underSuffix
+	names  map[string][]candidate
+	addrs  map[netip.Addr][]candidate
+	suffix map[string]*underSuffix
 }
 
 // underSuffix holds what is listed below one suffix.
@@ -15,9 +19,10 @@ type underSuffix struct {
 	globs []globEntry // patterns with stars inside labels
 }
 
+// globEntry is one pattern and the rules that list it.
 type globEntry struct {
-	glob string
-	candidate
+	glob  string
+	rules []candidate
 }
 
 // candidate is a rule that names the host, and the port that its entry was
@@ -28,60 +33,133 @@ type candidate struct {
 }
 
 func newHostIndex() hostIndex {
-	return hostIndex{exact: map[Host][]candidate{}, under: map[string]*underSuffix{}}
+	return hostIndex{
+		names: map[string][]candidate{}, addrs: map[netip.Addr][]candidate{}, suffix: map[string]*underSuffix{},
+	}
 }
 
 func (x *hostIndex) add(h ListedHost, rule int32) {
 	c := candidate{rule: rule, port: h.Port}
-	switch h.kind {
-	case patternExact:
-		x.exact[h.host] = append(x.exact[h.host], c)
-	case patternBelow:
-		u := x.node(h.suffix)
+	switch {
+	case h.kind == patternExact && h.host.IsIP():
+		x.addrs[h.host.addr] = append(x.addrs[h.host.addr], c)
+	case h.kind == patternExact:
+		x.names[h.host.name] = append(x.names[h.host.name], c)
+	case h.kind == patternBelow:
+		u := x.under(h.suffix)
 		u.below = append(u.below, c)
-	case patternGlob:
-		u := x.node(h.suffix)
-		u.globs = append(u.globs, globEntry{h.glob, c})
+	case h.kind == patternGlob:
+		x.under(h.suffix).addGlob(h.glob, c)
 	}
 }
 
-func (x *hostIndex) node(suffix string) *underSuffix {
-	u := x.under[suffix]
+func (x *hostIndex) under(suffix string) *underSuffix {
+	u := x.suffix[suffix]
 	if u == nil {
 		u = &underSuffix{}
-		x.under[suffix] = u
+		x.suffix[suffix] = u
 	}
 	return u
 }
 
-// each calls f with every candidate for the host until f returns false. A rule
-// that names the host in several ways comes several times.
-func (x *hostIndex) each(h Host, f func(candidate) bool) {
-	for _, c := range x.exact[h] {
-		if !f(c) {
+func (u *underSuffix) addGlob(glob string, c candidate) {
+	for i := range u.globs {
+		if u.globs[i].glob == glob {
+			u.globs[i].rules = append(u.globs[i].rules, c)
 			return
 		}
 	}
+	u.globs = append(u.globs, globEntry{glob, []candidate{c}})
+}
+
+// lists calls f with every list of candidates for the host until f returns
+// false. A rule that names the host in several ways comes several times.
+func (x *hostIndex) lists(h Host, f func([]candidate) bool) {
+	if h.IsIP() {
+		f(x.addrs[h.addr])
+		return
+	}
+	if !f(x.names[h.name]) {
+		return
+	}
 	for suffix := parent(h.name); suffix != ""; suffix = parent(suffix) {
-		u := x.under[suffix]
+		u := x.suffix[suffix]
 		if u == nil {
 			continue
 		}
-		for _, c := range u.below {
-			if !f(c) {
-				return
-			}
+		if !f(u.below) {
+			return
 		}
 		for i := range u.globs {
-			if matchLabels(u.globs[i].glob, h.name) && !f(u.globs[i].candidate) {
+			if matchLabels(u.globs[i].glob, h.name) && !f(u.globs[i].rules) {
 				return
 			}
 		}
 	}
 }
 
+// each calls f with every candidate for the host until f returns false.
+func (x *hostIndex) each(h Host, f func(candidate) bool) {
+	x.lists(h, func(list []candidate) bool {
+		for _, c := range list {
+			if !f(c) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // parent is the name without its first label, empty where only one is left.
 func parent(name string) string {
-	_, rest, _ := strings.Cut(name, ".")
-	return rest
+	if dot := strings.IndexByte(name, '.'); dot >= 0 {
+		return name[dot+1:]
+	}
+	return ""
+}
+
+// nearby is what the index says of one host, found once for all the questions of
+// a passage.
+type nearby struct {
+	index *hostIndex // whose word this is; nil: nobody has looked
+	host  Host
+	found [nearbyLists][]candidate
+	n     int
+}
+
+// nearbyLists is how many lists nearby holds. A host that is listed in more ways
+// is looked up anew each time.
+const nearbyLists = 6
+
+// look fills in nearby, unless it already tells of this host by this index.
+func (n *nearby) look(x *hostIndex, h Host) {
+	if n.index == x && n.host == h {
+		return
+	}
+	n.index, n.host, n.n = x, h, 0
+	x.lists(h, func(list []candidate) bool {
+		if len(list) == 0 {
+			return true
+		}
+		if n.n < nearbyLists {
+			n.found[n.n] = list
+		}
+		n.n++
+		return n.n <= nearbyLists
+	})
+}
+
+// each calls f with every candidate until f returns false.
+func (n *nearby) each(f func(candidate) bool) {
+	if n.n > nearbyLists {
+		n.index.each(n.host, f)
+		return
+	}
+	for _, list := range n.found[:n.n] {
+		for _, c := range list {
+			if !f(c) {
+				return
+			}
+		}
+	}
 }

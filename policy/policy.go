@@ -70,6 +70,7 @@ type Policy struct {
 	rules         []rule // allows and denies, in order
 	hosts         hostIndex
 	everywhere    []int32 // denies that name no host
+	denies        bool    // some rule is a deny
 	binding       int     // how many different globs bind in any rule
 }
 
@@ -173,6 +174,7 @@ func (p *Policy) add(i int, r *Rule, share func([]netip.Prefix) *bart.Lite) {
 		}
 	}
 	p.rules[i] = c
+	p.denies = p.denies || r.Deny
 	if len(r.Hosts) == 0 {
 		p.everywhere = append(p.everywhere, int32(i))
 	}

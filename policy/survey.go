@@ -31,6 +31,7 @@ type survey struct {
 // survey walks the rules of the passage's host once.
 func (p *Policy) survey(f *facts) survey {
 	var s survey
+	f.near.look(&p.hosts, f.dest.Host)
 	if f.knows(knowAddr) {
 		s.standing = p.stand(f.addr)
 	}
@@ -40,7 +41,7 @@ func (p *Policy) survey(f *facts) survey {
 	var live, past Protocol
 	var never, always, inner bool
 	speaks := int32(math.MaxInt32)
-	p.hosts.each(f.dest.Host, func(c candidate) bool {
+	f.near.each(func(c candidate) bool {
 		r := &p.rules[c.rule]
 		gone := r.expired(f.at)
 		if c.rule < speaks && !gone && r.speaksOfPaths() {
@@ -136,7 +137,7 @@ const globWindow = 1024
 // eachBinding calls yield with every entry of a window of globs whose allow
 // fits host, client, port and protocol; bit is the glob's place in the window.
 func (p *Policy) eachBinding(f *facts, window int, yield func(r *rule, b binding, bit uint)) {
-	p.hosts.each(f.dest.Host, func(c candidate) bool {
+	f.near.each(func(c candidate) bool {
 		r := &p.rules[c.rule]
 		if len(r.binding) == 0 || r.expired(f.at) || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
 			return true
