@@ -37,10 +37,26 @@ func (c *compiler) networks(l list) []netip.Prefix {
 	var out []netip.Prefix
 	for _, t := range l.items {
 		if p, ok := c.network(t); ok {
+			c.warnExample(t, p)
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// exampleRanges are set aside for documents (RFC 5737, RFC 3849).
+var exampleRanges = []netip.Prefix{
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32"),
+}
+
+// warnExample tells of a client that an example left behind.
+func (c *compiler) warnExample(t text, p netip.Prefix) {
+	for _, r := range exampleRanges {
+		if r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
+			c.doc.report(codeExample, t.at(), "", "%s is an address for examples; no machine has it", t.value)
+		}
+	}
 }
 
 // network reads an address or a network.
@@ -90,6 +106,7 @@ func (c *compiler) speaksFor(l list) policy.Clients {
 		}
 		if _, ok := parseNetwork(t.value); ok || looksNumeric(t.value) {
 			if p, ok := c.network(t); ok {
+				c.warnExample(t, p)
 				out.Prefixes = append(out.Prefixes, p)
 			}
 			continue
@@ -169,7 +186,7 @@ func (c *compiler) checkName(t text) {
 	}, t.value), "-")
 	pack, _, slashed := strings.Cut(t.value, "/")
 	switch {
-	case slashed && (packTables()[pack] != nil || slices.Contains(plannedPacks, pack)):
+	case slashed && packTables()[pack] != nil:
 		c.doc.report(codeName, t.at(), "", "names that begin with %q belong to the rules of that pack", pack+"/")
 	case t.value == "":
 		c.doc.report(codeName, t.at(), "", "the name is empty")

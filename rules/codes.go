@@ -96,6 +96,7 @@ var (
 	codeTestFailsNow = code("GH115", Warning, "a test that fails, in a file that has not changed", "the file was in force before: the world has changed, not the file")
 	codeTestInspect  = code("GH116", Warning, "a test that holds only with inspection", "without inspection the gate cannot see what the test asks about")
 	codeNoPath       = code("GH117", Warning, "types that name none of the rule's paths", "a path must fit both; such a rule only binds the types of other rules of the host")
+	codeExample      = code("GH118", Warning, "an address that no machine has", "the address is set aside for examples in documents; put your own machine's in its place")
 )
 
 func codeByID(id string) *Code {

@@ -61,10 +61,6 @@ var packTables = sync.OnceValue(func() map[string]*file {
 	return all
 })
 
-// plannedPacks are names that later versions give to packs: no rule's name may
-// begin with them, or a file that is right today would be wrong then.
-var plannedPacks = []string{"app-stores", "windows-trust", "windows-update"}
-
 func packNames() []string {
 	var names []string
 	for _, p := range Packs() {

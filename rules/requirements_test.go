@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +77,16 @@ clients = ["server"]
 name = "heartbeat"
 clients = ["server"]
 [[pack]]
+name = "windows-trust"
+clients = ["server"]
+[[pack]]
+name = "windows-update"
+clients = ["server"]
+[[pack]]
 name = "emerge-client"
+clients = ["devices"]
+[[pack]]
+name = "app-stores"
 clients = ["devices"]
 `
 
@@ -99,6 +109,15 @@ name = "heartbeat"
 clients = ["server"]
 [[pack]]
 name = "service-bus"
+clients = ["server"]
+[[pack]]
+name = "app-stores"
+clients = ["server"]
+[[pack]]
+name = "windows-trust"
+clients = ["server"]
+[[pack]]
+name = "windows-update"
 clients = ["server"]
 `
 
@@ -148,8 +167,28 @@ func (r requirement) hosts() []string {
 	return []string{r.host}
 }
 
+// elsewhere are the questions of rows for which the vendor's pages name no
+// hosts: examples of those that the makers of stores and Windows name.
+var elsewhere = map[string][]string{
+	"E26": {
+		"CONNECT itunes.apple.com:443", "GET http://itunes.apple.com/lookup", "CONNECT buy.itunes.apple.com:443", "CONNECT is1-ssl.mzstatic.com:443",
+		"CONNECT ppq.apple.com:443", "CONNECT appleid.apple.com:443", "GET http://ocsp.apple.com/", "DNS itunes.apple.com = 151.101.1.1",
+	},
+	"E27": {
+		"CONNECT play.google.com:443", "CONNECT play.google.com:5228", "CONNECT fcm.googleapis.com:5230", "CONNECT www.gstatic.com:443",
+		"CONNECT gstatic.com:443", "CONNECT r4.gvt1.com:443", "CONNECT play-lh.googleusercontent.com:443", "DNS android.clients.google.com = 151.101.1.1",
+	},
+	"X12": {
+		"CONNECT fe2cr.update.microsoft.com:443", "GET http://download.windowsupdate.com/c/msdownload/update.cab", "CONNECT download.microsoft.com:443",
+		"GET http://3.tlu.dl.delivery.mp.microsoft.com/filestreamingservice/files/1", "DNS fe2cr.update.microsoft.com = 151.101.1.1",
+	},
+}
+
 // questions are everything a row asks for.
 func (r requirement) questions() []string {
+	if all := elsewhere[r.id]; all != nil {
+		return all
+	}
 	var all []string
 	for _, host := range r.hosts() {
 		all = append(all, "DNS "+host+" = "+r.address())
@@ -206,12 +245,9 @@ var notAsked = map[string]string{
 	"E09": "inside the school: the SIMS Document Server is reached without the gateway",
 	"E10": "inside the school: the CMIS SQL server is reached without the gateway",
 	"E25": "the way in needs [[publish]], which this version does not serve",
-	"E26": "pack app-stores is not part of this version",
-	"E27": "pack app-stores is not part of this version",
 	"E29": "the way in needs [[publish]], which this version does not serve",
 	"E34": "the address of the support tool is lost in every copy of the page",
 	"X11": "inside the school: the MIS is reached without the gateway",
-	"X12": "pack windows-update is not part of this version",
 	"X13": "nothing of its own: the hosts are those of X06 and X07",
 	"X14": "nothing of its own: the host is that of X09",
 }
@@ -312,6 +348,41 @@ func TestNothingComesInUnasked(t *testing.T) {
 	whole := loadText(t, site)
 	require.Equal(t, policy.ClientNotListed, ask(t, whole, "151.101.1.1", "CONNECT emergeen.servicebus.windows.net:443").Reason)
 	require.Equal(t, policy.HostNotListed, ask(t, whole, server, "GET http://10.20.0.5/").Reason)
+}
+
+func TestTheStoresAreNeverLookedInto(t *testing.T) {
+	whole := loadText(t, site)
+	require.True(t, whole.Policy.Inspection())
+	for _, r := range whole.Policy.Rules() {
+		if r.Pack != "app-stores" {
+			continue
+		}
+		require.Empty(t, r.Inner(), r.Name)
+		for _, h := range r.Hosts {
+			require.True(t, r.Inspect == policy.InspectNever || !slices.ContainsFunc(r.Ports, func(p policy.PortRange) bool { return p.Contains(443) }) ||
+				policy.NeverInspected(sample(h.HostPattern)), "%s of %s", h, r.Name)
+		}
+	}
+	for _, pack := range []string{"app-stores", "windows-trust", "windows-update"} {
+		loaded, problems := Load("default.toml", Default(), testEnv(t))
+		require.NotNil(t, loaded, "%v", problems)
+		require.NotContains(t, loaded.Packs, pack, "off by default")
+	}
+	require.Equal(t, policy.HostNotListed, ask(t, whole, device, "CONNECT evilgstatic.com:443").Reason)
+}
+
+func TestWindowsTrustReachesListsAndNothingElse(t *testing.T) {
+	whole := loadText(t, site)
+	for target, reason := range map[string]policy.Reason{
+		"GET http://ctldl.windowsupdate.com/msdownload/update/v3/static/trustedr/en/authrootstl.cab": policy.Matched,
+		"POST http://ocsp.digicert.com/ <- application/ocsp-request":                                 policy.Matched,
+		"GET http://www.microsoft.com/pkiops/crl/MicSecSerCA2011.crl":                                policy.Matched,
+		"GET http://cacerts.digicert.com/DigiCertGlobalRootG2.crt":                                   policy.Matched,
+		"GET http://www.microsoft.com/en-gb/":                                                        policy.PathNotListed,
+		"CONNECT www.microsoft.com:443":                                                              policy.PortNotListed,
+	} {
+		require.Equal(t, reason.String(), ask(t, whole, server, target).Reason.String(), target)
+	}
 }
 
 func TestWhatMustBeRefused(t *testing.T) {

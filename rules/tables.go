@@ -155,10 +155,6 @@ func (c *compiler) pack(t *packTable, seen map[string]bool) {
 }
 
 func (c *compiler) unknownPack(t text) {
-	if slices.Contains(plannedPacks, t.value) {
-		c.doc.report(codePack, t.at(), "", "pack %q is not part of this version; this one has %s", t.value, strings.Join(packNames(), ", "))
-		return
-	}
 	if near, ok := closest(t.value, packNames()); ok {
 		c.doc.report(codePack, t.at(), c.doc.replaced(t.at(), `"`+near+`"`), "there is no pack %q; did you mean %q?", t.value, near)
 		return

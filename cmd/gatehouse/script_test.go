@@ -33,6 +33,6 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"expand": expand, "eventually": eventually},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"expand": expand, "replace": replace, "eventually": eventually},
 	})
 }
