@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -43,7 +44,7 @@ func LoadPath(path string) (*File, error) {
 			return nil, fmt.Errorf("azure service tags: %w", err)
 		}
 	}
-	in, err := os.Open(path)
+	in, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("azure service tags: %w", err)
 	}
@@ -55,6 +56,24 @@ func LoadPath(path string) (*File, error) {
 		}
 	}
 	return f, err
+}
+
+// openFile opens a regular file. Anything else, such as a pipe that nobody
+// writes to, would hold up its reader for ever.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe must not wait for its writer
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func newest(dir string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,6 +191,15 @@ func TestOfAFolderTheNewestFileWins(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 375, f.ChangeNumber)
 	require.Equal(t, filepath.Join(dir, "ServiceTags_Public_20251103.json"), f.Name)
+}
+
+func TestAPipeAmongTheFilesHoldsUpNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ServiceTags_Public_20261101.json")
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	for _, at := range []string{path, filepath.Dir(path)} {
+		_, err := LoadPath(at)
+		require.ErrorContains(t, err, path+" is no regular file")
+	}
 }
 
 func TestLoadPathNamesWhatIsMissing(t *testing.T) {
