@@ -14,6 +14,7 @@ import (
 	"gatehouse/internal/flow"
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
+	"gatehouse/proxy/keeper"
 )
 
 // Resolver turns a Permit for a name into Permits for single judged addresses,
@@ -69,6 +70,7 @@ type Server struct {
 	transport *http.Transport
 	pseudonym http1.Pseudonym
 	dialer    dialer
+	keeper    *keeper.Keeper // carries the tunnels
 
 	draining  atomic.Bool
 	busy      sync.WaitGroup // one for each client connection
@@ -87,6 +89,7 @@ func New(config Config, deps Deps) *Server {
 	s := &Server{
 		config: config, deps: deps,
 		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
+		keeper:    keeper.New(config.TunnelIdle),
 		refusing:  make(chan struct{}, 64),
 		listeners: map[net.Listener]struct{}{},
 		clients:   map[*clientConn]struct{}{},
@@ -279,6 +282,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.cutAll()
 		<-gone
 	}
+	s.keeper.Close()
 	s.transport.CloseIdleConnections()
 	return err
 }

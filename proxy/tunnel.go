@@ -195,14 +195,3 @@ func opensLikeHTTP(in *bufio.Reader) (bool, error) {
 	}
 	return false, nil
 }
-
-// relay moves bytes until both sides are done.
-func (t *tunnel) relay(early []byte) {
-	e := t.e
-	far := io.Closer(t.origin)
-	e.far.Store(&far)
-	r := relay{client: e.client.conn, origin: t.origin, idle: e.server.config.TunnelIdle}
-	r.run(early)
-	e.end = r.end
-	e.passage.note(func(rec *flow.Record) { rec.Sent, rec.Received = r.sent, r.received })
-}
