@@ -144,7 +144,7 @@ func (f *File) open() error {
 		file.Close()
 		return err
 	}
-	f.file, f.size = file, info.Size()
+	f.file, f.size, f.torn = file, info.Size(), false
 	if f.size > 0 { // of an earlier run: its day is the day it was last written
 		f.day = info.ModTime().UTC().Format(time.DateOnly)
 		last := make([]byte, 1)

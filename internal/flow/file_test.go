@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,22 @@ func TestFileGoesOnAfterARestartOnALineOfItsOwn(t *testing.T) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "whole\ntorn by kill -9\nnext\n", string(text))
+}
+
+func TestFileThatWasEmptiedAfterATornLineBeginsWithALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "decisions.log")
+	require.NoError(t, os.WriteFile(path, []byte("torn"), 0o600))
+	f := NewFile(FileConfig{Path: path})
+	require.NoError(t, f.open())
+	require.True(t, f.torn)
+	require.Error(t, f.fail(errors.New("no space left on device")))
+	require.NoError(t, os.Truncate(path, 0)) // the administrator makes room
+	_, err := f.Write([]byte("next\n"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "next\n", string(text))
 }
 
 func TestFileThatCannotBeOpenedIsTriedAgain(t *testing.T) {

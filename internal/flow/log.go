@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -90,16 +91,16 @@ func (l *Log) Run(ctx context.Context) {
 }
 
 // gather formats r and what else waits, so that a burst costs one write.
-func (l *Log) gather(buf []byte, r *Record) (lines []byte, n uint64) {
+func (l *Log) gather(buf []byte, r *Record) []byte {
 	for {
-		buf, n = l.appendLine(buf, r), n+1
+		buf = l.appendLine(buf, r)
 		if len(buf) >= batchBytes {
-			return buf, n
+			return buf
 		}
 		select {
 		case r = <-l.queue:
 		default:
-			return buf, n
+			return buf
 		}
 	}
 }
@@ -117,13 +118,15 @@ func (l *Log) appendLine(buf []byte, r *Record) (with []byte) {
 	return l.format(buf, r)
 }
 
-func (l *Log) write(lines []byte, n uint64) {
+// write writes whole lines. Where the disk fills up in the midst of them, those
+// that got their line end have been written, and only the others are lost.
+func (l *Log) write(lines []byte) {
 	if len(lines) == 0 {
 		return
 	}
-	_, err := l.out.Write(lines)
+	n, err := l.out.Write(lines)
 	if err != nil {
-		l.dropped.Add(n)
+		l.dropped.Add(uint64(bytes.Count(lines[n:], []byte{'\n'})))
 	}
 	switch {
 	case err != nil && !l.failing:

@@ -91,6 +91,36 @@ func TestAFullDiskCostsLinesAndIsSaidOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(said.String(), "writing works again"))
 }
 
+// filling takes so many octets in all.
+type filling struct {
+	bytes.Buffer
+	room int
+}
+
+func (f *filling) Write(p []byte) (int, error) {
+	n, _ := f.Buffer.Write(p[:min(len(p), f.room-f.Len())])
+	if n < len(p) {
+		return n, errors.New("no space left on device")
+	}
+	return n, nil
+}
+
+func TestADiskThatFillsUpAmidABurstCostsTheLinesItDidNotTake(t *testing.T) {
+	out := &filling{room: 3} // "0\n", and a line without its end
+	l := NewLog(LogConfig{Out: out, Format: func(dst []byte, r *Record) []byte {
+		if r.ID == "3" {
+			panic("a fault")
+		}
+		return append(append(dst, r.ID...), '\n')
+	}})
+	for i := range 5 {
+		l.Record(named(i))
+	}
+	run(l)()
+	require.Equal(t, "0\n1", out.String())
+	require.Equal(t, uint64(4), l.Dropped(), "each of the others once")
+}
+
 func TestARecordThatBreaksTheFormatterCostsItsLineOnly(t *testing.T) {
 	var out bytes.Buffer
 	l := NewLog(LogConfig{Out: &out, Format: func(dst []byte, r *Record) []byte {
