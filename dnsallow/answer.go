@@ -99,7 +99,7 @@ func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, per
 	o := outcome{
 		verdict: r.verdict, answer: answer, ends: ends,
 		aliases: r.leads[0].permit.Aliases(), addr: r.leads[0].permit.Addr(),
-	}.until(r.until)
+	}.until(r.ripe) // from then on the long way, which renews what is hot
 	if r.stale {
 		return o.with(dns.ExtendedErrorCodeStaleAnswer)
 	}

@@ -27,6 +27,8 @@ type entry struct {
 	key   question
 	facts *facts
 	size  int64
+	// renewed: somebody was told that the facts are ripe.
+	renewed bool
 }
 
 // The bytes that one entry costs besides its names: map cell, list element,
@@ -42,23 +44,27 @@ func newCache(limit int64) *cache {
 	return &cache{limit: limit, entries: map[question]*list.Element{}, order: list.New()}
 }
 
-func (c *cache) get(q question, now time.Time) *facts {
+// get returns what holds now, nil where nothing does. ripe says, once, that it is
+// time to renew it.
+func (c *cache) get(q question, now time.Time) (f *facts, ripe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	el := c.entries[q]
 	if el == nil {
-		return nil
+		return nil, false
 	}
 	e := el.Value.(*entry)
 	if e.facts.expired(now) {
 		if e.facts.spoiled(now) {
 			c.drop(el)
 		}
-		return nil
+		return nil, false
 	}
 	c.order.MoveToFront(el)
 	c.hits.Add(1)
-	return e.facts
+	ripe = !e.renewed && e.facts.renewable() && !now.Before(e.facts.ripeAt())
+	e.renewed = e.renewed || ripe
+	return e.facts, ripe
 }
 
 // old returns what is kept of q although it has expired, nil where nothing is.

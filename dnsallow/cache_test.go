@@ -23,16 +23,69 @@ func TestTheCacheStaysWithinItsBytes(t *testing.T) {
 	c := newCache(10 * cost(key(0), f))
 	for i := range 100 {
 		c.put(key(i), f)
-		require.NotNil(t, c.get(key(0), now), "what is asked again and again stays")
+		require.NotNil(t, c.fresh(key(0), now), "what is asked again and again stays")
 		require.LessOrEqual(t, c.size, c.limit)
 	}
 	require.Equal(t, 10, c.len())
-	require.Nil(t, c.get(key(50), now))
-	require.NotNil(t, c.get(key(99), now))
+	require.Nil(t, c.fresh(key(50), now))
+	require.NotNil(t, c.fresh(key(99), now))
 
 	c.put(key(99), f) // again: the old one goes
 	require.Equal(t, 10, c.len())
 	require.Equal(t, 10*cost(key(0), f), c.size)
+}
+
+func (c *cache) fresh(q question, now time.Time) *facts {
+	f, _ := c.get(q, now)
+	return f
+}
+
+func TestANameThatIsAskedForIsRenewedBeforeItExpires(t *testing.T) {
+	for what, c := range map[string]struct {
+		age     time.Duration
+		renewed bool
+	}{
+		"in the last tenth of its time": {9 * time.Second, true},
+		"not before":                    {8 * time.Second, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			up, clock := nettest.NewDNS(t, asked+". 10 IN A 13.74.1.1"), newClock()
+			r := resolverTo(t, up, clock)
+			ask := func() *facts {
+				f, err := r.lookup(context.Background(), question{asked, dns.TypeA})
+				require.NoError(t, err)
+				return f
+			}
+			first := ask()
+			clock.Advance(c.age)
+			require.Same(t, first, ask(), "nobody waits")
+			r.Close()
+			if !c.renewed {
+				require.Equal(t, 1, up.Asked(asked, "A"))
+				return
+			}
+			require.Equal(t, 2, up.Asked(asked, "A"))
+			clock.Advance(9 * time.Second)
+			require.NotSame(t, first, ask())
+			require.Equal(t, 2, up.Asked(asked, "A"))
+		})
+	}
+}
+
+func TestAnAnswerThatCannotBeRenewedIsUsedToItsEnd(t *testing.T) {
+	up, clock := nettest.NewDNS(t, asked+". 10 IN A 13.74.1.1"), newClock()
+	r := resolverTo(t, up, clock)
+	lookup := func() (*facts, error) { return r.lookup(context.Background(), question{asked, dns.TypeA}) }
+	lookup()
+	up.Handle(asked, nettest.Rcode(dns.RcodeServerFailure))
+	clock.Advance(9 * time.Second)
+	for range 5 {
+		f, err := lookup()
+		require.NoError(t, err)
+		require.False(t, f.stale)
+	}
+	r.Close()
+	require.Equal(t, 1+rounds, up.Asked(asked, "A"), "and it is tried once")
 }
 
 func TestACacheOfNothingKeepsNothing(t *testing.T) {

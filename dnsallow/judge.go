@@ -19,6 +19,7 @@ type resolution struct {
 	links   []timedLink // what led there
 	leads   []lead      // the judged addresses, in upstream's order
 	until   time.Time   // when what upstream said has run down
+	ripe    time.Time   // when it is to be renewed
 	stale   bool        // a part of it had, and is used all the same
 }
 
@@ -34,6 +35,7 @@ type chain struct {
 	aliases   []policy.Host // the targets of links
 	addresses []timedAddress
 	until     time.Time // the first moment at which a part of it has run down
+	ripe      time.Time // the first moment at which a part of it is to be renewed
 	stale     bool
 }
 
@@ -116,6 +118,9 @@ func (c *chain) extend(f *facts) {
 	if until := f.stored.Add(f.ttl); c.until.IsZero() || until.Before(c.until) {
 		c.until = until
 	}
+	if c.ripe.IsZero() || f.ripeAt().Before(c.ripe) {
+		c.ripe = f.ripeAt()
+	}
 }
 
 // judge asks the policy about every address. In monitor mode an address that
@@ -137,7 +142,7 @@ func judge(permit policy.Permit, c chain, now time.Time) resolution {
 	}
 	for _, best := range []judged{good, would} {
 		if len(best.leads) > 0 {
-			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads, until: c.until, stale: c.stale}
+			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads, until: c.until, ripe: c.ripe, stale: c.stale}
 		}
 	}
 	return resolution{verdict: refusal(bad.verdicts), until: c.until}

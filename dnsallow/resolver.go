@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -57,8 +59,8 @@ func (z *Zone) holds(name string) bool {
 }
 
 // Resolver resolves names for everybody who holds a permit. It is safe for
-// concurrent use and has no goroutines of its own, but those of connections to
-// upstreams that are asked over HTTPS; Close ends them.
+// concurrent use. Its only goroutines are those of connections to upstreams that
+// are asked over HTTPS, and those that renew answers; Close ends them.
 type Resolver struct {
 	config    ResolverConfig
 	now       func() time.Time
@@ -67,6 +69,9 @@ type Resolver struct {
 	cache   *cache
 	flights flights
 	tunnels pace[wildcard]
+
+	renewing sync.WaitGroup
+	renewals atomic.Int32
 }
 
 const (
@@ -105,9 +110,13 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 	}
 }
 
-// Close hangs up the lines to upstreams that are asked over TLS. The resolver
-// can still be used, at the price of a handshake for each question.
-func (r *Resolver) Close() { r.exchanger.lines.close() }
+// Close hangs up the lines to upstreams that are asked over TLS, and waits for
+// answers that are being renewed, Total at most. Call it when nobody resolves any
+// more.
+func (r *Resolver) Close() {
+	r.renewing.Wait()
+	r.exchanger.lines.close()
+}
 
 // CacheEntries is how many questions the cache holds answers to.
 func (r *Resolver) CacheEntries() int { return r.cache.len() }
@@ -121,15 +130,41 @@ func (r *Resolver) lookup(ctx context.Context, q question) (*facts, error) {
 	if f := r.configured(q); f != nil {
 		return f, nil
 	}
-	if f := r.cache.get(q, r.now()); f != nil {
+	if f, ripe := r.cache.get(q, r.now()); f != nil {
+		if ripe {
+			r.renew(context.WithoutCancel(ctx), q)
+		}
 		return f, f.failure
 	}
 	return r.flights.do(ctx, q, r.fetch)
 }
 
+// maxRenewals bounds how many answers are renewed at once.
+const maxRenewals = 32
+
+// renew asks upstream for what is about to expire, besides those who still use
+// it. Where that fails, whoever comes next asks for himself.
+func (r *Resolver) renew(ctx context.Context, q question) {
+	if r.renewals.Add(1) > maxRenewals {
+		r.renewals.Add(-1)
+		return
+	}
+	r.renewing.Go(func() {
+		defer r.renewals.Add(-1)
+		defer func() { recover() }() // an answer that nobody waits for must not end the gate
+		if f, err := r.flights.do(ctx, q, r.refetch); err == nil {
+			r.cache.put(q, f)
+		}
+	})
+}
+
+func (r *Resolver) refetch(ctx context.Context, q question) (*facts, error) {
+	return r.inquire(ctx, q, false)
+}
+
 // fetch asks upstream and keeps the answer.
 func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
-	if f := r.cache.get(q, r.now()); f != nil { // somebody else's flight has just landed
+	if f, _ := r.cache.get(q, r.now()); f != nil { // somebody else's flight has just landed
 		return f, f.failure
 	}
 	old := r.cache.old(q, r.now())
