@@ -4,65 +4,45 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
-// roundTrip asks the origin and judges its answer. It never fails: what cannot
-// be answered is answered by the gate.
-func (e *exchange) roundTrip(r *http.Request) *http.Response {
-	resp, err := e.server.transport.RoundTrip(r)
-	if err != nil {
-		return e.say(e.blame(err))
+// pass judges the answer by its head and first bytes and passes it on.
+func (e *exchange) pass(l *link) fate {
+	a := &l.answer
+	if a.Status == http.StatusSwitchingProtocols {
+		return e.switchProtocols(l)
 	}
-	if refused := e.judgeResponse(resp); refused != nil {
-		resp.Body.Close()
-		return e.say(refused)
-	}
-	return resp
-}
-
-// judgeResponse judges a response by its head and first bytes, and makes it fit
-// to go on.
-func (e *exchange) judgeResponse(resp *http.Response) *refusal {
-	permit := e.narrowed.Load()
-	if permit == nil {
-		return refusalFor(policy.Verdict{}) // cannot be: it came over a connection nobody permitted
-	}
-	if refused := e.settleOn(*permit); refused != nil {
-		return refused
-	}
-	declared := resp.Header["Content-Type"]
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return e.switchProtocols(resp)
-	}
-	stripHopByHop(resp.Header)
-	addVia(resp.Header, resp.ProtoMajor, resp.ProtoMinor, e.server.config.Pseudonym)
-	if len(declared) != len(resp.Header["Content-Type"]) {
-		declared = nil // Connection named it: it does not go on, so it declares nothing
-	}
-	e.passage.note(func(r *flow.Record) { r.Type = clip(policy.DeclaredType(declared).String()) })
-	if e.mustJudge(resp) {
-		if refused := e.judgeBody(resp, policy.DeclaredType(declared)); refused != nil {
-			return refused
+	d := &e.answer
+	*d = download{client: e.client, link: l, kind: a.Body.Kind, left: a.Body.Length}
+	d.chunks.Limits.HeadBytes = e.server.config.HeaderBytes
+	declared := contentType(&a.Fields)
+	e.passage.note(func(r *flow.Record) { r.Type = clip(declared.String()) })
+	if e.mustJudge(a) {
+		if refused := e.judgeBody(declared); refused != nil {
+			e.upload.stop()
+			e.release(l, false)
+			return e.refuse(refused)
 		}
 	}
-	resp.Body = &relayedBody{e: e, body: resp.Body}
-	return nil
+	e.note(a.Status)
+	e.client.out = e.appendAnswer(e.client.out[:0], a)
+	return e.complete(l, d.run())
 }
 
 // mustJudge: types are judged on successful answers with a body.
-func (e *exchange) mustJudge(resp *http.Response) bool {
-	return resp.StatusCode/100 == 2 && e.head.method != http.MethodHead &&
-		resp.StatusCode != http.StatusNoContent && resp.ContentLength != 0
+func (e *exchange) mustJudge(a *http1.Response) bool {
+	return a.Status/100 == 2 && a.Body.Kind != http1.NoBody && a.Body != http1.Body{Kind: http1.Sized}
 }
 
 // judgeBody asks the policy about the declared type and, only where a types
 // clause is in force, about what the first bytes show.
-func (e *exchange) judgeBody(resp *http.Response, declared policy.MediaType) *refusal {
-	before, shows := e.permit, readable(resp)
+func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
+	d := &e.answer
+	before, shows := e.permit, readable(&d.link.answer)
 	ask := func(shown policy.Family) (policy.Verdict, policy.Permit) {
 		if !shows {
 			shown = policy.FamilyUnknown
@@ -72,16 +52,16 @@ func (e *exchange) judgeBody(resp *http.Response, declared policy.MediaType) *re
 	family := policy.FamilyUnknown
 	// A body of unknown length is looked at in any case: it may turn out to be
 	// none, and then there is no type to judge.
-	if e.policy.HoldsHead(before) && (shows || resp.ContentLength < 0) {
-		held := holdBody(resp.Body, func(shown policy.Family) bool {
+	if e.policy.HoldsHead(before) && (shows || d.kind != http1.Sized) {
+		d.judge = func(shown policy.Family) bool {
 			v, _ := ask(shown)
 			if !v.Allowed() {
 				e.settle(v, before)
 			}
 			return v.Allowed()
-		})
-		resp.Body = held
-		if family = held.look(e.server.config.Hold); held.empty() {
+		}
+		var empty bool
+		if family, empty = d.look(e.server.config.Hold); empty {
 			return nil
 		}
 	}
@@ -95,94 +75,85 @@ func (e *exchange) judgeBody(resp *http.Response, declared policy.MediaType) *re
 
 // readable reports whether the first bytes show the family of the whole: not
 // those of a compressed body, nor of a part from the middle of a file.
-func readable(resp *http.Response) bool {
-	for _, coding := range listed(resp.Header["Content-Encoding"]) {
-		if coding != "identity" {
-			return false
+func readable(a *http1.Response) bool {
+	if a.Has(http1.ContentEncoding) {
+		for _, coding := range listed(values(&a.Fields, "Content-Encoding")) {
+			if coding != "identity" {
+				return false
+			}
 		}
 	}
-	if resp.StatusCode != http.StatusPartialContent {
+	if a.Status != http.StatusPartialContent {
 		return true
 	}
-	unit, part, ok := strings.Cut(strings.TrimSpace(resp.Header.Get("Content-Range")), " ")
+	unit, part, ok := strings.Cut(strings.TrimSpace(string(a.Value(http1.ContentRange))), " ")
 	return ok && strings.EqualFold(unit, "bytes") && strings.HasPrefix(strings.TrimLeft(part, " "), "0-")
 }
 
-// switchProtocols takes a 101 that was asked for.
-func (e *exchange) switchProtocols(resp *http.Response) *refusal {
-	token := strings.Join(listed(resp.Header["Upgrade"]), ", ")
-	origin, ok := resp.Body.(io.ReadWriteCloser)
-	if !ok || e.upgrade == "" || token != e.upgrade {
-		return failed(e.verdict, policy.UpstreamInvalid, http.StatusBadGateway, "http_protocol_error")
-	}
-	stripHopByHop(resp.Header)
-	delete(resp.Header, "Content-Length")
-	// Exactly this, for the older of our clients take nothing else.
-	resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, []string{token}
-	addVia(resp.Header, resp.ProtoMajor, resp.ProtoMinor, e.server.config.Pseudonym)
-	far := io.Closer(origin)
-	e.far.Store(&far)
-	e.switched = true
-	resp.Body = &switchedBody{relayedBody{e: e, body: origin}, origin}
-	return nil
-}
-
-// relayedBody counts a response body and remembers how it ended: goproxy's copy
-// takes a body that broke off for one that ended.
-type relayedBody struct {
-	e    *exchange
-	body io.ReadCloser
-}
-
-func (b *relayedBody) Read(p []byte) (int, error) {
-	n, err := b.body.Read(p)
-	b.e.received.Add(int64(n))
+// appendAnswer appends the head that goes to the client, and decides how the end
+// of the body is told: as the origin told it where the client understands that.
+func (e *exchange) appendAnswer(dst []byte, a *http1.Response) []byte {
+	d, declare, dropped := &e.answer, a.Declared, ownFields
 	switch {
-	case err == io.EOF:
-		b.e.whole = true
-	case err != nil && b.e.broken == nil:
-		b.e.broken = err
+	case a.Body.Kind == http1.NoBody:
+		if e.head.Minor == 0 && declare.Kind == http1.Chunked {
+			declare = http1.Body{}
+		}
+	case a.Body.Kind == http1.Sized:
+	case e.head.Minor == 0:
+		declare, d.untilClose, d.pick = http1.Body{}, true, true
+		dropped = append([]string{"Trailer"}, ownFields...)
+	case a.Body.Kind == http1.UntilClose:
+		declare, d.wrap = http1.Body{Kind: http1.Chunked}, true
 	}
-	return n, err
+	e.closes = e.closes || d.untilClose || e.head.closes() || e.server.draining.Load()
+	at := len(dst)
+	dst = http1.AppendResponse(dst, withReason(a), declare, &http1.Changes{
+		Via: e.server.pseudonym, Drop: dropped, Close: e.closes, KeepAlive: !e.closes && e.head.Minor == 0,
+	})
+	return inVersion(dst, at, e.head.minor)
 }
 
-// WriteTo implements io.WriterTo, for io.Copy would make a buffer for each
-// response.
-func (b *relayedBody) WriteTo(w io.Writer) (written int64, err error) {
-	buf := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buf)
-	for {
-		n, err := b.Read(*buf)
-		if n > 0 {
-			m, err := w.Write((*buf)[:n])
-			if written += int64(m); err != nil {
-				return written, err
-			}
-		}
-		if err == io.EOF {
-			return written, nil
-		}
-		if err != nil {
-			return written, err
-		}
+// inVersion puts the client's own version into the status line at dst[at:]: some
+// old clients take no other, whatever RFC 9112, section 2.3, lets them expect.
+func inVersion(dst []byte, at, minor int) []byte {
+	dst[at+len("HTTP/1.")] = byte('0' + minor)
+	return dst
+}
+
+// complete ends the exchange after the answer has been passed on, or has not.
+func (e *exchange) complete(l *link, err error) fate {
+	sent := e.upload.stop()
+	e.received = e.answer.octets
+	e.release(l, err == nil && sent && l.answer.Persistent())
+	switch {
+	case err != nil:
+		return e.breakOff()
+	case !sent || e.closes:
+		return linger
 	}
+	return again
 }
 
-var copyBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 32<<10)
-	return &b
-}}
-
-func (b *relayedBody) Close() error { return b.body.Close() }
-
-// switchedBody is the origin's side of an upgraded connection.
-type switchedBody struct {
-	relayedBody
-	origin io.Writer
-}
-
-func (b *switchedBody) Write(p []byte) (int, error) {
-	n, err := b.origin.Write(p)
-	b.e.passage.note(func(r *flow.Record) { r.Sent += int64(n) })
-	return n, err
+// switchProtocols takes a 101 that was asked for; goproxy carries what follows.
+func (e *exchange) switchProtocols(l *link) fate {
+	token := strings.Join(listed(values(&l.answer.Fields, "Upgrade")), ", ")
+	if e.upgrade == "" || l.answer.Upgrade == nil || token != e.upgrade {
+		e.release(l, false)
+		return e.refuse(failed(e.verdict, policy.UpstreamInvalid, http.StatusBadGateway, "http_protocol_error"))
+	}
+	far := io.Closer(l.conn)
+	e.far.Store(&far)
+	e.listens.Store(true) // goproxy reads, and sees the client leave
+	e.client.lent = true
+	header := headerOf(&l.answer.Fields)
+	// Exactly this, for the older of our clients take nothing else.
+	header["Connection"], header["Upgrade"] = []string{"Upgrade"}, []string{token}
+	header["Via"] = append(header["Via"], "1."+string('0'+l.answer.Minor)+" "+e.server.config.Pseudonym)
+	e.handOver(header, &upgraded{e: e, link: l})
+	e.client.conn.Close()
+	if e.link.CompareAndSwap(l, nil) {
+		l.conn.Close() // its buffer may still be read: it is left to the collector
+	}
+	return drop
 }

@@ -2,17 +2,15 @@ package proxy
 
 import (
 	"bufio"
-	"errors"
+	"context"
 	"io"
 	"net"
 	"net/netip"
-
-	"gatehouse/internal/http1"
-	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -22,20 +20,40 @@ type clientConn struct {
 	server *Server
 	conn   net.Conn
 	in     *bufio.Reader
-	raw    []byte      // the head at hand, in whose bytes head points
-	head   requestHead // of the request at hand
-	addr   netip.Addr  // the client, unmapped
+	addr   netip.Addr // the client, unmapped
 	// tunnel is the passage of the CONNECT whose inside is read here; nil on
 	// the proxy port itself.
 	tunnel *tunnel
 	idle   atomic.Bool // waits for a request
-	watch  *watcher    // looks whether the client is still there
+
+	// ctx ends when the connection is given up. It lives here because it costs
+	// too much to make one for each request, and no request outlives it.
+	ctx  context.Context
+	stop context.CancelFunc
+
+	raw  []byte      // the head at hand, in whose bytes head points
+	head requestHead // of the request at hand
+	out  []byte      // what is about to be written
+
+	late   alarm                    // of a read
+	stall  mark                     // of a write
+	busy   atomic.Pointer[exchange] // what is being carried
+	broken bool                     // it takes nothing more
+	lent   bool                     // somebody else may still hold what was in the buffer
 }
 
+// bufferSize is the size of the buffers for reading: a head or a body's piece.
+const bufferSize = 16 << 10
+
 func newClientConn(s *Server, conn net.Conn) *clientConn {
-	c := &clientConn{server: s, conn: conn, in: bufio.NewReader(conn)}
-	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		c.addr = ap.Addr().Unmap().WithZone("")
+	c := &clientConn{server: s, conn: conn, in: takeReader(conn)}
+	switch a := conn.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
+	default:
+		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
+			c.addr = ap.Addr().Unmap().WithZone("")
+		}
 	}
 	return c
 }
@@ -44,6 +62,10 @@ func newClientConn(s *Server, conn net.Conn) *clientConn {
 func (c *clientConn) serve() {
 	defer c.conn.Close()
 	defer c.guard()
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	defer c.stop()
+	c.server.watch(c)
+	defer c.server.unwatch(c)
 	for c.awaitRequest() {
 		if !c.serveOne() {
 			return
@@ -61,13 +83,13 @@ func (c *clientConn) guard() {
 
 // awaitRequest waits for the first byte of the next request.
 func (c *clientConn) awaitRequest() bool {
-	c.conn.SetReadDeadline(time.Now().Add(c.server.config.KeepAlive))
+	c.late.set(c.server.config.KeepAlive)
+	defer c.late.clear(c.conn)
 	c.idle.Store(true)
 	defer c.idle.Store(false)
 	if c.server.draining.Load() {
 		return false
 	}
-	c.watch.join() // it waits for the same byte
 	_, err := c.in.Peek(1)
 	return err == nil
 }
@@ -82,20 +104,19 @@ func (c *clientConn) closeIfIdle() {
 // serveOne reads one head and carries its request. It reports whether the
 // connection is good for another one.
 func (c *clientConn) serveOne() bool {
-	c.conn.SetReadDeadline(time.Now().Add(c.server.config.HeadTime))
-	limits := http1.Limits{HeadBytes: c.server.config.HeaderBytes}
-	raw, err := readHead(c.in, c.raw, func(b []byte) (int, error) { return c.head.Parse(b, limits) })
-	c.conn.SetReadDeadline(time.Time{})
+	c.late.set(c.server.config.HeadTime)
+	raw, err := readHead(c.in, c.raw, c.parse)
+	c.late.clear(c.conn)
 	c.raw = raw
 	var f *flaw
 	if err != nil {
 		if f = flawOf(err); f == nil {
 			return false // the client left in the middle of a head
 		}
-		c.head = requestHead{} // nothing in it can be relied on
-		c.head.Minor = 1
+		c.forgetHead()
 	}
 	c.head.understood()
+	defer c.poison()
 	switch newExchange(c, &c.head).serve(f) {
 	case again:
 		return true
@@ -105,12 +126,24 @@ func (c *clientConn) serveOne() bool {
 	return false
 }
 
+func (c *clientConn) parse(b []byte) (int, error) {
+	return c.head.Parse(b, http1.Limits{HeadBytes: c.server.config.HeaderBytes})
+}
+
+// forgetHead leaves nothing of a head on which nobody can rely.
+func (c *clientConn) forgetHead() {
+	c.head = requestHead{}
+	c.head.Minor = 1
+}
+
 // refuseAtTheDoor counts a connection beyond the limits and, where tell is set,
 // says so with 503.
 func (c *clientConn) refuseAtTheDoor(tell bool) {
 	defer c.conn.Close()
 	defer c.guard()
-	c.head.Minor = 1
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	defer c.stop()
+	c.forgetHead()
 	c.head.understood()
 	e := newExchange(c, &c.head)
 	defer e.finish()
@@ -121,9 +154,28 @@ func (c *clientConn) refuseAtTheDoor(tell bool) {
 		c.reset()
 		return
 	}
-	e.writer.closes = true
+	e.closes = true
 	e.refuse(limit)
 	c.finish()
+}
+
+// write writes to the client. The sweeper breaks off a write that stalls.
+func (c *clientConn) write(p []byte) error {
+	c.stall.begin()
+	_, err := c.conn.Write(p)
+	c.stall.end()
+	c.broken = c.broken || err != nil
+	return err
+}
+
+// flush writes what is in out.
+func (c *clientConn) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	err := c.write(c.out)
+	c.out = c.out[:0]
+	return err
 }
 
 // reset closes the connection so that the peer sees it broken, not ended. It
@@ -142,7 +194,6 @@ func resetConn(conn net.Conn) {
 // yet (RFC 9112, section 9.6). So the gate says that it is done and reads on for
 // a while.
 func (c *clientConn) finish() {
-	c.watch.stop(c.conn)
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
@@ -151,39 +202,24 @@ func (c *clientConn) finish() {
 	io.Copy(io.Discard, c.conn)
 }
 
-// watcher waits for the next byte of a client that has sent its whole request.
-// What it waits for is most often the end: then the exchange is given up, and
-// its origin connection with it.
-type watcher struct{ done chan struct{} }
+// poisonHeads makes tests see whoever keeps a piece of a head for longer than
+// its request.
+var poisonHeads = false
 
-// watchClient starts watching; gone is called if the client leaves. Nobody may
-// read from the connection before stop or join.
-func (c *clientConn) watchClient(gone func()) {
-	w := &watcher{done: make(chan struct{})}
-	c.watch = w
-	go func() {
-		defer close(w.done)
-		if _, err := c.in.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			gone()
-		}
-	}()
-}
-
-// join waits until the watcher has seen a byte, the end or the deadline.
-func (w *watcher) join() {
-	if w != nil {
-		<-w.done
+func (c *clientConn) poison() {
+	if poisonHeads {
+		fill(c.raw[:cap(c.raw)])
+		fill(c.out[:cap(c.out)])
+	}
+	if cap(c.raw)+cap(c.out) > 4*bufferSize { // an unusual request shall not cost memory for ever
+		c.raw, c.out = nil, nil
 	}
 }
 
-// stop ends the watching at once; buffered bytes stay.
-func (w *watcher) stop(conn net.Conn) {
-	if w == nil {
-		return
+func fill(b []byte) {
+	for i := range b {
+		b[i] = 0xdb
 	}
-	conn.SetReadDeadline(time.Unix(1, 0))
-	<-w.done
-	conn.SetReadDeadline(time.Time{})
 }
 
 // logPanic tells of a panic that ended one passage.

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -30,33 +30,30 @@ type exchange struct {
 	policy  *policy.Policy // taken once: one passage, one policy
 	head    *requestHead
 	dest    policy.Dest
-	onward  http.Header // what goes on of the request's head
-	upgrade string      // the protocol the client asks to switch to
+	upgrade string // the protocol the client asks to switch to
 	passage *passage
-	writer  *responseWriter
-	request *http.Request
-	body    *requestBody
-	tunnel  *tunnel // what CONNECT opened
+	request *http.Request // of CONNECT: carries the context
+	tunnel  *tunnel       // what CONNECT opened
+	upload  *upload       // the request body, nil where there is none
+	answer  download      // the response body
 
 	verdict policy.Verdict
 	permit  policy.Permit
-	permits []policy.Permit // one per judged address; set before anybody dials
 
-	narrowed  atomic.Pointer[policy.Permit] // of the connection in use
-	far       atomic.Pointer[io.Closer]     // the origin's side of a relayed tunnel or an upgrade
-	cancelled atomic.Pointer[context.CancelFunc]
-	gone      atomic.Bool // the client left
-	received  atomic.Int64
-	switched  bool  // the connection was upgraded
-	broken    error // why the response body ended early
-	whole     bool  // the response body came to its end
-	faulty    bool  // a panic: ask nobody anything more
-	end       string
+	link     atomic.Pointer[link]      // the connection in use; who takes it out may close it
+	far      atomic.Pointer[io.Closer] // the origin's side of a relayed tunnel or an upgrade
+	listens  atomic.Bool               // somebody is reading from the client
+	gone     atomic.Bool               // the client left
+	informed bool                      // a 1xx head was passed on
+	begun    bool                      // the head of the final answer was written
+	closes   bool                      // the client's connection ends with this exchange
+	faulty   bool                      // a panic: ask nobody anything more
+	received int64
+	end      string
 }
 
 func newExchange(c *clientConn, head *requestHead) *exchange {
 	e := &exchange{server: c.server, client: c, head: head, policy: c.server.deps.Policy.Policy(), end: "done"}
-	e.writer = &responseWriter{e: e, header: http.Header{}}
 	surface := policy.HTTP
 	if head.method == http.MethodConnect && c.tunnel == nil {
 		surface = policy.CONNECT
@@ -69,11 +66,22 @@ func newExchange(c *clientConn, head *requestHead) *exchange {
 // it must see a reset, not the orderly end that follows from the origin's.
 func (e *exchange) cut() {
 	e.client.reset()
-	if cancel := e.cancelled.Load(); cancel != nil {
-		(*cancel)()
+	e.client.stop()
+	if l := e.link.Swap(nil); l != nil {
+		resetConn(l.conn)
 	}
 	if far := e.far.Load(); far != nil {
 		(*far).Close()
+	}
+}
+
+// leave gives the exchange up because the client has left, from whatever
+// goroutine.
+func (e *exchange) leave() {
+	e.gone.Store(true)
+	e.client.stop()
+	if l := e.link.Swap(nil); l != nil {
+		l.conn.Close()
 	}
 }
 
@@ -85,18 +93,25 @@ func (e *exchange) serve(f *flaw) (outcome fate) {
 	if refused := e.admit(f); refused != nil {
 		return e.refuse(refused)
 	}
-	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), contextKey{}, e))
-	defer cancel()
-	e.cancelled.Store(&cancel)
-	leave := func() { e.gone.Store(true); cancel() }
-	e.prepare(ctx, leave)
-	if e.head.method != http.MethodConnect {
-		if refused := e.lead(ctx); refused != nil {
-			return e.refuse(refused)
-		}
+	if e.head.method == http.MethodConnect {
+		return e.serveConnect()
 	}
-	e.server.guest.ServeHTTP(e.writer, e.request)
-	return e.complete()
+	e.client.busy.Store(e)
+	defer e.client.busy.Store(nil)
+	return e.carry()
+}
+
+// serveConnect opens a tunnel and carries it.
+func (e *exchange) serveConnect() fate {
+	e.client.lent = true
+	e.request = (&http.Request{}).WithContext(e.client.ctx)
+	// Nobody looks whether the client has left: one that has only said all it has
+	// to say may have sent it together with the head, and waits for the answer.
+	if refused := e.connect(); refused != nil {
+		return e.refuse(refused)
+	}
+	e.carryTunnel()
+	return drop
 }
 
 // settle remembers a verdict here and in the registry.
@@ -125,68 +140,45 @@ func (e *exchange) describeWay(p policy.Permit) {
 	e.passage.note(func(r *flow.Record) { r.IP, r.CNAME = p.Addr(), aliases })
 }
 
-// blame finds out whose fault a failed exchange is.
+// blame finds out whose fault it is that the origin gave no answer.
 func (e *exchange) blame(err error) *refusal {
-	var op *net.OpError
-	switch {
-	case e.body.trouble() != nil && !e.left():
+	var malformed http1.Error
+	if errors.As(e.upload.trouble(), &malformed) {
 		return refusalOf(bad("The body of the request is not well-formed."))
-	case e.narrowed.Load() == nil, errors.As(err, &op) && op.Op == "dial", errors.Is(err, errDialTimeout):
-		return unreached(e.verdict, err)
 	}
 	return unanswered(e.verdict, err)
-}
-
-// complete ends the response and says what becomes of the connection.
-func (e *exchange) complete() fate {
-	switch {
-	case e.tunnel != nil, e.switched:
-		return drop
-	case e.writer.hijacked: // goproxy has written a refusal of CONNECT
-		return linger
-	case e.broken != nil && !e.left():
-		return e.breakOff()
-	case !e.whole || !e.writer.finish():
-		e.end = "client-closed"
-		return e.abandon()
-	case !e.body.finish() || e.writer.closes:
-		return linger
-	}
-	return again
 }
 
 // left reports whether the client ended the exchange: it went away, took nothing
 // more, or broke off its own upload, which ends the origin's answer too.
 func (e *exchange) left() bool {
 	var op *net.OpError
-	upload := e.body.trouble()
-	return e.gone.Load() || e.writer.failed() || errors.Is(upload, io.ErrUnexpectedEOF) || errors.As(upload, &op)
+	upload := e.upload.trouble()
+	return e.gone.Load() || e.client.broken || errors.Is(upload, io.ErrUnexpectedEOF) || errors.As(upload, &op)
 }
 
-// breakOff ends an answer that the origin cut short.
+// breakOff ends an answer that did not come to its end. It looks unfinished to
+// the client: without its last chunk or its last bytes or, where only the end of
+// the connection ends a body, by a reset.
 func (e *exchange) breakOff() fate {
-	e.end = "cut"
-	if e.verdict.Allowed() {
-		e.verdict.Reason = policy.UpstreamInvalid
-		e.settle(e.verdict, e.permit)
+	if e.left() {
+		e.end = "client-closed"
+	} else {
+		e.end = "cut"
+		if e.verdict.Allowed() {
+			e.verdict.Reason = policy.UpstreamInvalid
+			e.settle(e.verdict, e.permit)
+		}
 	}
-	return e.abandon()
-}
-
-// abandon lets an unfinished answer look unfinished: without its last chunk or
-// its last bytes or, where only the end of the connection ends a body, by a
-// reset.
-func (e *exchange) abandon() fate {
-	e.body.finish()
-	if e.writer.framing == byClose {
+	if e.answer.untilClose {
 		e.client.reset()
 	}
 	return drop
 }
 
-// say settles a refusal and gives it the form of a response. Trouble that only
-// came because the client had left is not held against the origin.
-func (e *exchange) say(r *refusal) *http.Response {
+// say settles a refusal. Trouble that only came because the client had left is
+// not held against the origin.
+func (e *exchange) say(r *refusal) {
 	switch {
 	case !r.verdict.Allowed():
 		e.end = "refused"
@@ -196,27 +188,30 @@ func (e *exchange) say(r *refusal) *http.Response {
 		e.end = "error"
 	}
 	e.settle(r.verdict, policy.Permit{})
-	e.passage.firstByte()
-	e.passage.note(func(f *flow.Record) { f.Status = r.status })
-	e.whole = true
-	return r.response(e)
+	e.note(r.status)
 }
 
-// refuse answers in place of an origin that was not asked.
+// note writes down that the first byte of an answer is on its way.
+func (e *exchange) note(status int) {
+	e.begun = true
+	e.passage.firstByte()
+	e.passage.note(func(r *flow.Record) { r.Status = status })
+}
+
+// refuse answers in place of an origin that was not asked, or gave no answer.
 func (e *exchange) refuse(r *refusal) fate {
-	resp := e.say(r)
+	e.upload.stop()
+	e.say(r)
 	// What comes after a flawed head cannot be told apart from it, and a body
-	// that nobody takes stands in the way of the next request.
-	e.writer.closes = e.writer.closes || r.kind == "http_request_error" || e.head.method == "" || e.head.hasBody()
-	e.writer.header = resp.Header
-	e.writer.WriteHeader(resp.StatusCode)
-	if e.writer.framing != bodyless {
-		io.Copy(e.writer, resp.Body)
-	}
-	if !e.writer.finish() {
+	// that nobody took stands in the way of the next request.
+	e.closes = e.closes || e.head.closes() || e.server.draining.Load() || r.kind == "http_request_error" ||
+		e.head.method == "" || e.head.method == http.MethodConnect || e.head.hasBody()
+	c := e.client
+	c.out = r.append(c.out[:0], e)
+	switch {
+	case c.write(c.out) != nil:
 		return drop
-	}
-	if e.body.finish(); e.writer.closes {
+	case e.closes:
 		return linger
 	}
 	return again
@@ -236,15 +231,17 @@ func (e *exchange) guard() {
 	}
 	e.server.logPanic("exchange", fault)
 	e.faulty = true
-	if cancel := e.cancelled.Load(); cancel != nil {
-		(*cancel)()
+	e.client.stop()
+	if l := e.link.Swap(nil); l != nil {
+		resetConn(l.conn)
 	}
-	if e.writer.status == 0 && !e.writer.hijacked {
-		e.writer.closes = true
+	if !e.begun && e.tunnel == nil {
+		e.closes = true
 		e.refuse(refusalFor(policy.Verdict{}))
 		e.client.finish()
 	} else {
 		e.client.reset()
+		e.upload.stop()
 	}
 	e.end = "error"
 }
@@ -252,8 +249,8 @@ func (e *exchange) guard() {
 // finish closes the entry in the book.
 func (e *exchange) finish() {
 	e.passage.note(func(r *flow.Record) {
-		r.Sent += e.body.sent()
-		r.Received += e.received.Load()
+		r.Sent += e.upload.sent()
+		r.Received += e.received
 	})
 	e.passage.end(e.end)
 }

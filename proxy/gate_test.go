@@ -19,7 +19,10 @@ import (
 	"gatehouse/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	poisonHeads = true
+	goleak.VerifyTestMain(m)
+}
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -56,31 +55,4 @@ func headerOf(f *http1.Fields) http.Header {
 		}
 	}
 	return h
-}
-
-// permitted upgrade puts them back.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Te", "Upgrade", "Transfer-Encoding", ownField:
-		return true
-	}
-	return strings.HasPrefix(name, "Proxy-")
-}
-
-// stripHopByHop takes out what is for one hop alone, and whatever Connection
-// names.
-func stripHopByHop(h http.Header) {
-	for _, nominated := range listed(h["Connection"]) {
-		delete(h, textproto.CanonicalMIMEHeaderKey(nominated))
-	}
-	for name := range h {
-		if hopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
-// addVia says that this gate passed the message on (RFC 9110, section 7.6.3).
-func addVia(h http.Header, major, minor int, pseudonym string) {
-	h["Via"] = append(h["Via"], fmt.Sprintf("%d.%d %s", major, minor, pseudonym))
 }

@@ -40,7 +40,7 @@ func TestARequestGoesOnAsItCame(t *testing.T) {
 		}, {
 			"fields for one hop and those that Connection names stay here",
 			"GET http://www.example.org:PORT/ HTTP/1.1\r\nHost: www.example.org:PORT\r\nConnection: X-Secret, close\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nX-Stays: 1\r\nVia: 1.0 before\r\n\r\n",
-			"GET / HTTP/1.1\r\nHost: www.example.org:PORT\r\nVia: 1.0 before\r\nVia: 1.1 gatehouse\r\nX-Stays: 1\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: www.example.org:PORT\r\nX-Stays: 1\r\nVia: 1.0 before\r\nVia: 1.1 gatehouse\r\n\r\n",
 		}, {
 			"a client of HTTP/1.0 without Host is asked on with HTTP/1.1",
 			"GET http://www.example.org:PORT/ HTTP/1.0\r\nPragma: no-cache\r\n\r\n",
@@ -48,7 +48,7 @@ func TestARequestGoesOnAsItCame(t *testing.T) {
 		}, {
 			"a POST without a body says so",
 			"POST http://www.example.org:PORT/ HTTP/1.1\r\nHost: www.example.org:PORT\r\nContent-Length: 0\r\n\r\n",
-			"POST / HTTP/1.1\r\nHost: www.example.org:PORT\r\nContent-Length: 0\r\nVia: 1.1 gatehouse\r\n\r\n",
+			"POST / HTTP/1.1\r\nHost: www.example.org:PORT\r\nVia: 1.1 gatehouse\r\nContent-Length: 0\r\n\r\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -71,23 +71,23 @@ func TestAnAnswerGoesOnAsItCame(t *testing.T) {
 		{
 			"nothing is invented, not even a type",
 			"GET", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
-			"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nVia: 1.1 gatehouse\r\n\r\n<html>",
+			"HTTP/1.1 200 OK\r\nVia: 1.1 gatehouse\r\nContent-Length: 6\r\n\r\n<html>",
 		}, {
 			"a chunked answer stays chunked, trailers announced or not",
 			"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nVia: 1.1 gatehouse\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-More: 2\r\nX-Sum: 1\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nVia: 1.1 gatehouse\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n",
 		}, {
 			"compressed bytes stay compressed",
 			"GET", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08",
-			"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nVia: 1.1 gatehouse\r\n\r\n\x1f\x8b\x08",
+			"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nVia: 1.1 gatehouse\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08",
 		}, {
 			"fields for one hop, nominated ones and those of other gates stay here",
 			"GET", "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\nProxy-Authenticate: Basic\r\nProxy-Status: other; error=x\r\nX-Gatehouse-Decision: GH-FAKE\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nVia: 1.1 gatehouse\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nVia: 1.1 gatehouse\r\nContent-Length: 0\r\n\r\n",
 		}, {
 			"an answer to HEAD keeps the length of the body it has not",
 			"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nVia: 1.1 gatehouse\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nVia: 1.1 gatehouse\r\nContent-Length: 99\r\n\r\n",
 		}, {
 			"304 has no body",
 			"GET", "HTTP/1.1 304 Not Modified\r\nEtag: \"x\"\r\n\r\n",

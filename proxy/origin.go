@@ -1,92 +1,252 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
+	"io"
 	"net"
-	"net/http"
 	"net/netip"
-	"slices"
+	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
-// contextKey is the one key under which this package keeps a value in a context:
-// the exchange a request belongs to. goproxy and http.Transport hand on
-// requests, not exchanges, and no other way leads from one to the other.
-type contextKey struct{}
+var (
+	// errStale: a pooled connection was not good any more; nothing was sent.
+	errStale = errors.New("the origin has ended the connection, or spoken unasked")
+	// errUnasked: the origin spoke before it was asked.
+	errUnasked = errors.New("the origin spoke before it was asked")
+)
 
-func exchangeOf(ctx context.Context) *exchange {
-	e, _ := ctx.Value(contextKey{}).(*exchange)
-	return e
+// link is a connection to an origin. It carries one exchange at a time and
+// belongs to that exchange's goroutine.
+type link struct {
+	conn   *net.TCPConn
+	in     *bufio.Reader
+	remote netip.AddrPort // unmapped
+	raw    []byte         // the head at hand, in whose bytes answer points
+	answer http1.Response
+	pooled bool // it has served before
+	stall  mark
+	since  int64 // when it was last used: Unix time in nanoseconds; the pool's
+
+	// of the asking at hand; see step
+	wire   syscall.RawConn
+	stepFn func(fd uintptr) bool
+	words  []byte
+	wait   bool
+	steps  int
+	wrote  int
+	err    error
 }
 
-// newTransport makes the pool of origin connections. It asks no environment and
-// follows no proxy, adds no Accept-Encoding and decompresses nothing, and dials
-// only with the permits of the exchange it dials for.
-//
-// A pooled connection serves a request only if the allows carried for the
-// request permit its remote address: each request is asked for under a name
-// made of its destination and of the whole set of addresses judged for it just
-// now (poolKey), and the Transport never lends a connection to another name. So
-// whatever the pool holds under that name leads to an address the policy now in
-// force has permitted for this very request.
-func newTransport(config Config) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		DialContext:            dialForExchange,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxIdleConns:           4096,
-		MaxIdleConnsPerHost:    512, // the default of 2 halves the throughput
-		IdleConnTimeout:        config.OriginIdle,
-		ResponseHeaderTimeout:  config.ResponseHead,
-		MaxResponseHeaderBytes: int64(config.HeaderBytes),
-		// ExpectContinueTimeout stays 0: the body is read from the client as it
-		// comes, and the client waits for the 100 of the origin, which is
-		// relayed.
-	}
+func newLink(conn *net.TCPConn) *link {
+	l := &link{conn: conn, in: takeReader(conn)}
+	l.remote = addrPortOf(conn)
+	l.wire, l.err = conn.SyscallConn()
+	l.stepFn = l.step
+	return l
 }
 
-// dialForExchange runs in a goroutine of the Transport: a panic here would end
-// the process.
-func dialForExchange(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-	e := exchangeOf(ctx)
-	if e == nil {
-		return nil, errNoPermit
+// addrPortOf is where a connection leads; nowhere if it is closed.
+func addrPortOf(conn *net.TCPConn) netip.AddrPort {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
 	}
-	defer func() {
-		if fault := recover(); fault != nil {
-			e.server.logPanic("dial", fault)
-			conn, err = nil, errors.New("dialling panicked")
+	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
+}
+
+// send writes the beginning of a request, after a look whether the connection is
+// still good: the origin must neither have ended it nor have spoken unasked.
+// Where wait is set it returns when the first byte of the answer is there.
+// Checking, writing and waiting in one go saves a system call.
+func (l *link) send(p []byte, wait bool) error {
+	l.words, l.wait, l.steps, l.wrote, l.err = p, wait, 0, 0, nil
+	l.stall.begin()
+	defer l.stall.end()
+	if err := l.wire.Read(l.stepFn); err != nil && l.err == nil {
+		l.err = err
+	}
+	l.words = nil
+	if l.err == nil && l.wrote < len(p) {
+		_, l.err = l.conn.Write(p[l.wrote:])
+	}
+	return l.err
+}
+
+// step is called with the non-blocking descriptor, again when it can be read.
+func (l *link) step(fd uintptr) (done bool) {
+	if l.steps++; l.steps > 1 {
+		return true
+	}
+	var probe [1]byte
+	n, err := ignoringEINTR(syscall.Read, int(fd), probe[:])
+	switch {
+	case err == syscall.EAGAIN:
+	case l.pooled:
+		l.err = errStale
+		return true
+	case err != nil:
+		l.err = err
+		return true
+	case n > 0:
+		l.err = errUnasked
+		return true
+	default:
+		l.err = io.EOF
+		return true
+	}
+	n, err = ignoringEINTR(syscall.Write, int(fd), l.words)
+	l.wrote = max(n, 0)
+	if err != nil && err != syscall.EAGAIN {
+		l.err = err
+		return true
+	}
+	if l.wait && l.wrote == len(l.words) {
+		l.stall.end() // waiting for an answer is no stalled write
+		return false
+	}
+	return true
+}
+
+func ignoringEINTR(do func(int, []byte) (int, error), fd int, p []byte) (int, error) {
+	for {
+		n, err := do(fd, p)
+		if err != syscall.EINTR {
+			return n, err
 		}
-	}()
-	if spare := e.client.tunnel.takeSpare(e.permits); spare != nil {
-		return spare, nil
 	}
-	tcp, _, err := e.server.dialer.dial(ctx, e.permits)
-	if err != nil {
-		return nil, err
-	}
-	return tcp, nil
 }
 
-// poolKey names the connections that may serve a request for dest whose judged
-// addresses are those of the permits.
-func poolKey(dest policy.Dest, permits []policy.Permit) string {
-	addrs := make([]netip.Addr, len(permits))
-	for i, p := range permits {
-		addrs[i] = p.Addr()
+// write writes more of a request's body. It may be called by another goroutine
+// than the one that reads.
+func (l *link) write(p []byte) error {
+	l.stall.begin()
+	_, err := l.conn.Write(p)
+	l.stall.end()
+	return err
+}
+
+// close gives the connection up. No other goroutine may still use it.
+func (l *link) close() {
+	l.conn.Close()
+	dropReader(l.in)
+}
+
+// readers are buffers for reading; each is large enough for nearly every head.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
+
+func takeReader(conn net.Conn) *bufio.Reader {
+	r := readers.Get().(*bufio.Reader)
+	r.Reset(conn)
+	return r
+}
+
+// dropReader gives a buffer back that nobody else uses.
+func dropReader(r *bufio.Reader) {
+	if poisonHeads {
+		r.Reset(poisonous{})
+		r.Peek(bufferSize)
 	}
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	h := sha256.New()
-	fmt.Fprint(h, dest, addrs)
-	return hex.EncodeToString(h.Sum(nil)[:16]) + ".origin:80"
+	r.Reset(nil)
+	readers.Put(r)
+}
+
+// poisonous is an endless stream of what no test expects.
+type poisonous struct{}
+
+func (poisonous) Read(p []byte) (int, error) { fill(p); return len(p), nil }
+
+// pool keeps connections to origins for the next request. It lends one only to a
+// request whose own permits, resolved and judged just now by the policy in
+// force, hold the very address the connection leads to.
+type pool struct {
+	mu     sync.Mutex
+	idle   map[policy.Dest][]*link // the newest last
+	n      int
+	closed bool
+}
+
+// mostIdle and mostIdleOf bound what is kept, in all and for one destination.
+const mostIdle, mostIdleOf = 4096, 512
+
+// take returns a connection with the permit for its address, nil where there is
+// none.
+func (p *pool) take(dest policy.Dest, permits []policy.Permit) (*link, policy.Permit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.idle[dest]
+	for i := len(list) - 1; i >= 0; i-- {
+		if permit, ok := permitFor(permits, list[i].remote); ok {
+			l := list[i]
+			p.remove(dest, i)
+			return l, permit
+		}
+	}
+	return nil, policy.Permit{}
+}
+
+func (p *pool) remove(dest policy.Dest, i int) {
+	list := p.idle[dest]
+	copy(list[i:], list[i+1:])
+	list[len(list)-1] = nil
+	if list = list[:len(list)-1]; len(list) == 0 {
+		delete(p.idle, dest)
+	} else {
+		p.idle[dest] = list
+	}
+	p.n--
+}
+
+// put keeps a connection, or closes it where there are too many.
+func (p *pool) put(dest policy.Dest, l *link) {
+	l.pooled, l.since = true, time.Now().UnixNano()
+	p.mu.Lock()
+	full := p.closed || p.n >= mostIdle || len(p.idle[dest]) >= mostIdleOf
+	if !full {
+		p.idle[dest] = append(p.idle[dest], l)
+		p.n++
+	}
+	p.mu.Unlock()
+	if full {
+		l.close()
+	}
+}
+
+// sweep closes what was idle for too long or ended by its origin, and returns how
+// many are left.
+func (p *pool) sweep(now int64, most time.Duration) (kept int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for dest, list := range p.idle {
+		for i := len(list) - 1; i >= 0; i-- {
+			if l := list[i]; now-l.since > int64(most) || hungUp(l.conn) {
+				p.remove(dest, i)
+				l.close()
+			}
+		}
+	}
+	return p.n
+}
+
+// close closes every idle connection; what comes back later is closed too.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, list := range p.idle {
+		for _, l := range list {
+			l.close()
+		}
+	}
+	clear(p.idle)
+	p.n = 0
 }
 
 // resolve turns the permit of a judged request into permits for judged
@@ -106,14 +266,10 @@ func (s *Server) resolve(ctx context.Context, v policy.Verdict, permit policy.Pe
 }
 
 // permitFor is the permit for the address a connection leads to.
-func permitFor(permits []policy.Permit, conn net.Conn) (policy.Permit, bool) {
-	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
-		return policy.Permit{}, false
-	}
-	for _, p := range permits {
-		if p.Addr() == remote.Addr().Unmap() && p.Dest().Port == remote.Port() {
-			return p, true
+func permitFor(permits []policy.Permit, remote netip.AddrPort) (policy.Permit, bool) {
+	for i := range permits {
+		if p := &permits[i]; p.Addr() == remote.Addr() && p.Dest().Port == remote.Port() {
+			return *p, true
 		}
 	}
 	return policy.Permit{}, false
@@ -128,7 +284,7 @@ func (s *spareConn) take(permits []policy.Permit) net.Conn {
 	if conn == nil {
 		return nil
 	}
-	if _, ok := permitFor(permits, conn); !ok || !s.conn.CompareAndSwap(conn, nil) {
+	if _, ok := permitFor(permits, addrPortOf(conn)); !ok || !s.conn.CompareAndSwap(conn, nil) {
 		return nil
 	}
 	return conn

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -153,18 +152,4 @@ func liking(accept []string, form string) float64 {
 		}
 	}
 	return quality
-}
-
-// response is the refusal as an HTTP response with its page.
-func (r *refusal) response(e *exchange) *http.Response {
-	tell := !e.dest.Host.IsZero() && e.mayTell()
-	contentType, body := pageFor(r, e.dest, e.passage.id(), tell).render(values(&e.head.Fields, "Accept"))
-	resp := &http.Response{
-		StatusCode: r.status, ProtoMajor: 1, ProtoMinor: e.head.minor,
-		Header: r.header(e.passage.id(), e.server.deps.Now()), ContentLength: int64(len(body)), Request: e.request,
-	}
-	resp.Header.Set("Content-Type", contentType)
-	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
-	resp.Body = bodyOf(body)
-	return resp
 }

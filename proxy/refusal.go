@@ -3,11 +3,10 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
-	"time"
 
 	"gatehouse/policy"
 )
@@ -96,16 +95,34 @@ func timedOut(err error) bool {
 		errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
-// header is the head of the refusal.
-func (r *refusal) header(id string, now time.Time) http.Header {
-	h := http.Header{
-		"Date":                 {now.UTC().Format(http.TimeFormat)},
-		"Proxy-Status":         {fmt.Sprintf("gatehouse; error=%s; details=%q", r.kind, r.verdict.Reason.String())},
-		"X-Gatehouse-Decision": {id},
-		"Cache-Control":        {"no-store"},
-	}
+// append appends the whole refusal, head and page, as the client of e gets it.
+func (r *refusal) append(dst []byte, e *exchange) []byte {
+	id := e.passage.id()
+	tell := !e.dest.Host.IsZero() && e.mayTell()
+	contentType, body := pageFor(r, e.dest, id, tell).render(values(&e.head.Fields, "Accept"))
+	dst = append(dst, "HTTP/1."...)
+	dst = append(dst, byte('0'+e.head.minor), ' ')
+	dst = append(strconv.AppendInt(dst, int64(r.status), 10), ' ')
+	dst = append(append(dst, http.StatusText(r.status)...), "\r\nDate: "...)
+	dst = e.server.deps.Now().UTC().AppendFormat(dst, http.TimeFormat)
+	dst = append(append(dst, "\r\nProxy-Status: gatehouse; error="...), r.kind...)
+	dst = append(append(dst, "; details=\""...), r.verdict.Reason.String()...)
+	dst = append(append(dst, "\"\r\n"+ownField+": "...), id...)
+	dst = append(dst, "\r\nCache-Control: no-store\r\n"...)
 	if r.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "10")
+		dst = append(dst, "Retry-After: 10\r\n"...)
 	}
-	return h
+	dst = append(append(dst, "Content-Type: "...), contentType...)
+	dst = strconv.AppendInt(append(dst, "\r\nContent-Length: "...), int64(len(body)), 10)
+	switch {
+	case e.closes:
+		dst = append(dst, "\r\nConnection: close"...)
+	case e.head.minor == 0:
+		dst = append(dst, "\r\nConnection: keep-alive"...)
+	}
+	dst = append(dst, "\r\n\r\n"...)
+	if e.head.method == http.MethodHead {
+		return dst
+	}
+	return append(dst, body...)
 }

@@ -67,7 +67,7 @@ type Server struct {
 	config    Config
 	deps      Deps
 	guest     http.Handler
-	transport *http.Transport
+	pool      pool
 	pseudonym http1.Pseudonym
 	dialer    dialer
 	keeper    *keeper.Keeper // carries the tunnels
@@ -79,6 +79,8 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	clients   map[*clientConn]struct{}
 	perClient map[netip.Addr]int
+	watched   map[*clientConn]struct{} // by the sweeper
+	sweeper   *time.Timer              // nil while there is nothing to watch
 	passages  registry
 }
 
@@ -94,9 +96,10 @@ func New(config Config, deps Deps) *Server {
 		listeners: map[net.Listener]struct{}{},
 		clients:   map[*clientConn]struct{}{},
 		perClient: map[netip.Addr]int{},
+		watched:   map[*clientConn]struct{}{},
 	}
 	s.passages.open = map[*passage]struct{}{}
-	s.transport = newTransport(config)
+	s.pool.idle = map[policy.Dest][]*link{}
 	s.pseudonym, _ = http1.ParsePseudonym(config.Pseudonym)
 	s.guest = newGuest()
 	return s
@@ -228,6 +231,9 @@ func (s *Server) accept(conn net.Conn) {
 		defer s.busy.Done()
 		defer s.forget(c)
 		c.serve()
+		if !c.lent {
+			dropReader(c.in)
+		}
 	}()
 }
 
@@ -283,7 +289,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-gone
 	}
 	s.keeper.Close()
-	s.transport.CloseIdleConnections()
+	s.pool.close()
 	return err
 }
 

@@ -66,7 +66,7 @@ func TestARequestIsRelayedAsItComes(t *testing.T) {
 	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
 	c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n", o.Port)
 	s := o.Take(t)
-	require.Contains(t, s.Head(), "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n") // before the first chunk exists
+	require.Contains(t, s.Head(), "Trailer: X-Sum\r\nVia: 1.1 gatehouse\r\nTransfer-Encoding: chunked\r\n") // before the first chunk exists
 	for _, piece := range []string{"a", "bb", "ccc"} {
 		c.Chunk(piece)
 		s.ExpectChunk(piece)

@@ -87,9 +87,14 @@ func (c *ChunkReader) Check(p []byte) (n int, err error) {
 	return n, c.err
 }
 
+// Last reports whether the last chunk has begun, the one of size 0: all data has
+// passed, and trailers may follow. See Next for where it begins.
+func (c *ChunkReader) Last() bool { return c.state >= atTrailer }
+
 // Next is Check up to the end of the first run of data, which it returns as a
-// slice of p; data is empty where p ends in framing, or the body does. It is called
-// again with p[n:].
+// slice of p; data is empty where p ends in framing, or the body does, or where
+// the size line of the last chunk does: whoever hands bodies on may keep it back
+// until it is known to be whole. It is called again with p[n:].
 func (c *ChunkReader) Next(p []byte) (n int, data []byte, err error) {
 	for n < len(p) && c.err == nil && c.state != chunkedDone {
 		if c.state == inData {
@@ -101,12 +106,14 @@ func (c *ChunkReader) Next(p []byte) (n int, data []byte, err error) {
 			}
 			return end, data, nil
 		}
+		before := c.state
 		if m := c.plain(p[n:]); m > 0 {
 			n += m
-			continue
-		}
-		if c.err = c.take(p[n]); c.err == nil {
+		} else if c.err = c.take(p[n]); c.err == nil {
 			n++
+		}
+		if before < atTrailer && c.state == atTrailer {
+			break
 		}
 	}
 	return n, nil, c.err

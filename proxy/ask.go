@@ -1,0 +1,230 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"gatehouse/internal/http1"
+	"gatehouse/policy"
+)
+
+// mostInforms is how many 1xx heads an origin may send before its answer.
+const mostInforms = 16
+
+// carry resolves, asks the origin and passes its answer on.
+func (e *exchange) carry() fate {
+	permits, refused := e.server.resolve(e.client.ctx, e.verdict, e.permit)
+	if refused != nil {
+		return e.refuse(refused)
+	}
+	e.describeWay(permits[0]) // the one that is tried first; the one that serves may be another
+	l, refused := e.ask(permits)
+	if refused != nil {
+		return e.refuse(refused)
+	}
+	return e.pass(l)
+}
+
+// ask sends the request and reads the head of the final answer. It is sent again
+// only where a pooled connection turned out to have ended: if nothing of it had
+// been sent, or, once, if it can do no harm to ask twice (RFC 9110, section 9.2.2).
+func (e *exchange) ask(permits []policy.Permit) (*link, *refusal) {
+	for pooled := true; ; {
+		l, refused := e.reach(permits, pooled)
+		if refused != nil {
+			return nil, refused
+		}
+		err := e.send(l)
+		if err == nil {
+			err = e.await(l)
+		}
+		if err == nil {
+			return l, nil
+		}
+		refused = e.blame(err)
+		retry := l.pooled && !e.left() && (errors.Is(err, errStale) || e.harmless() && len(l.raw) == 0 && !timedOut(err))
+		e.upload.stop()
+		e.release(l, false)
+		if !retry {
+			return nil, refused
+		}
+		pooled = errors.Is(err, errStale)
+	}
+}
+
+// harmless reports whether the request may be sent twice: it changes nothing, and
+// none of it is gone.
+func (e *exchange) harmless() bool {
+	switch e.head.method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return !e.head.hasBody() && !e.informed
+	}
+	return false
+}
+
+// reach finds a connection for the request, whose permits have just been judged:
+// the tunnel's own, a pooled one, or a new one.
+func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal) {
+	var l *link
+	var permit policy.Permit
+	if pooled {
+		l, permit = e.server.pool.take(e.dest, permits)
+	}
+	if l == nil {
+		conn, narrowed, refused := e.connection(permits)
+		if refused != nil {
+			return nil, refused
+		}
+		l, permit = newLink(conn), narrowed
+	}
+	l.raw = l.raw[:0]
+	e.link.Store(l)
+	if refused := e.settleOn(permit); refused != nil {
+		e.release(l, true)
+		return nil, refused
+	}
+	if e.gone.Load() || e.client.ctx.Err() != nil { // it left before there was a connection to close
+		e.release(l, false)
+		return nil, unreached(e.verdict, e.client.ctx.Err())
+	}
+	return l, nil
+}
+
+func (e *exchange) connection(permits []policy.Permit) (*net.TCPConn, policy.Permit, *refusal) {
+	if spare, ok := e.client.tunnel.takeSpare(permits).(*net.TCPConn); ok {
+		if permit, ok := permitFor(permits, addrPortOf(spare)); ok {
+			return spare, permit, nil
+		}
+		spare.Close()
+	}
+	conn, permit, err := e.dial(permits)
+	if err != nil {
+		return nil, permit, unreached(e.verdict, err)
+	}
+	return conn, permit, nil
+}
+
+// dial contains what goes wrong in what the appliance has told us about its own
+// doors: the request has been permitted, so it is trouble and not a refusal.
+func (e *exchange) dial(permits []policy.Permit) (conn *net.TCPConn, permit policy.Permit, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			e.server.logPanic("dial", fault)
+			err = errors.New("dialling panicked")
+		}
+	}()
+	return e.server.dialer.dial(e.client.ctx, permits)
+}
+
+// release takes the connection out of the exchange: it goes back to the pool if
+// it is fit for another request, else it is closed.
+func (e *exchange) release(l *link, fit bool) {
+	if mine := e.link.CompareAndSwap(l, nil); mine && fit && l.in.Buffered() == 0 {
+		e.server.pool.put(e.dest, l)
+		return
+	}
+	l.close()
+}
+
+// send writes a canonical head made of what was parsed, and with it what has come
+// of the body; the rest has a goroutine of its own.
+func (e *exchange) send(l *link) error {
+	c, in := e.client, e.client.in
+	c.out = e.appendRequest(c.out[:0])
+	u := newUpload(e)
+	e.upload = u
+	var n int
+	var flawed error
+	if u != nil {
+		u.link = l
+		piece, _ := in.Peek(in.Buffered())
+		var pass []byte
+		n, pass, flawed = u.take(piece)
+		c.out = append(c.out, pass...)
+	}
+	whole := u == nil || u.whole.Load()
+	if limit := e.server.config.ResponseHead; limit > 0 {
+		l.conn.SetReadDeadline(time.Now().Add(limit))
+	}
+	if err := l.send(c.out, whole); err != nil {
+		if errors.Is(err, errStale) {
+			e.upload = nil // as if it had never been tried
+		}
+		return err
+	}
+	in.Discard(n)
+	switch {
+	case flawed != nil:
+		u.fail(flawed)
+	case !whole:
+		u.done = make(chan struct{})
+		e.listens.Store(true)
+		go u.run()
+	}
+	return nil
+}
+
+func (e *exchange) appendRequest(dst []byte) []byte {
+	h := &e.head.Request
+	host := e.dest.Host.String()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	h.Target.Authority = http1.Authority{Host: []byte(host)}
+	if e.dest.Port != 80 {
+		h.Target.Authority.Port = e.dest.Port
+	}
+	return http1.AppendRequest(dst, h, false, &http1.Changes{Via: e.server.pseudonym, Drop: ownFields, Upgrade: e.upgrade != ""})
+}
+
+var ownFields = []string{ownField}
+
+// await reads heads up to that of the final answer, and passes interim ones on:
+// 100 too, for whether a body is wanted is the origin's to say.
+func (e *exchange) await(l *link) error {
+	limits := http1.Limits{HeadBytes: e.server.config.HeaderBytes}
+	for informs := 0; ; {
+		raw, err := readHead(l.in, l.raw, func(b []byte) (int, error) { return l.answer.Parse(b, e.head.method, limits) })
+		l.raw = raw
+		if err != nil {
+			l.answer.Reset()
+			return err
+		}
+		if !l.answer.Interim() {
+			break
+		}
+		if informs++; informs > mostInforms {
+			return fmt.Errorf("the origin sent more than %d informational responses", mostInforms)
+		}
+		e.inform(&l.answer)
+	}
+	if e.server.config.ResponseHead > 0 {
+		l.conn.SetReadDeadline(time.Time{})
+	}
+	return nil
+}
+
+// inform passes on a 1xx head; HTTP/1.0 does not know them.
+func (e *exchange) inform(a *http1.Response) {
+	if e.head.Minor == 0 {
+		return
+	}
+	e.informed = true
+	c := e.client
+	c.out = http1.AppendResponse(c.out[:0], withReason(a), http1.Body{}, &http1.Changes{Drop: ownFields})
+	c.flush()
+}
+
+// withReason gives a status line the reason phrase that some clients insist on.
+func withReason(a *http1.Response) *http1.Response {
+	if len(a.Reason) == 0 {
+		if a.Reason = []byte(http.StatusText(a.Status)); len(a.Reason) == 0 {
+			a.Reason = []byte("Status")
+		}
+	}
+	return a
+}
