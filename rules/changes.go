@@ -9,9 +9,11 @@ import (
 	"gatehouse/policy"
 )
 
-// Changes tells in words what becomes different when new replaces old: the
-// denies that go away first, for they open what was closed; then the mode, and
-// the rules that come, go and change. Nil for a policy stands for none.
+// Changes tells in words what becomes different when new replaces old: first the
+// mode and the denies that go away or no longer refuse all they did, for they
+// open what was closed; then the rules that go, come, are widened (name more
+// than before), are narrowed, or change in a way that is neither. Nil for a
+// policy stands for none.
 func Changes(old, new *Loaded) []string {
 	before, after := rulesOf(old), rulesOf(new)
 	var opened, rest []string
@@ -41,8 +43,9 @@ func Changes(old, new *Loaded) []string {
 			continue
 		}
 		if changed := differences(was, r); len(changed) > 0 {
-			line := fmt.Sprintf("%s %s changes: %s", kind(r), r.Name, strings.Join(changed, "; "))
-			if r.Deny {
+			how := change(was, r)
+			line := fmt.Sprintf("%s %s %s: %s", kind(r), r.Name, how, strings.Join(changed, "; "))
+			if r.Deny && how != "is widened" {
 				opened = append(opened, line)
 			} else {
 				rest = append(rest, line)

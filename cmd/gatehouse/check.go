@@ -14,8 +14,8 @@ import (
 )
 
 type checkFlags struct {
-	config       string
-	strict, json bool
+	config, against string
+	strict, json    bool
 }
 
 func newCheck() *cobra.Command {
@@ -27,10 +27,12 @@ func newCheck() *cobra.Command {
 prints every problem with its line, a fix and the reason. It reads the
 gatehouse.toml beside each file, or the one --config names, for what the rules
 depend on. Without FILE it checks the rules file that run would load.
+With --against OLD it also says what would change: the denies that go away first.
 Exit code: 0 may be loaded, 1 has errors, 2 could not be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, f, args) },
 	}
 	configFlag(c, &f.config)
+	c.Flags().StringVar(&f.against, "against", "", "a rules file as it was: say in words what would change")
 	c.Flags().BoolVar(&f.strict, "strict", false, "warnings are errors")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c
@@ -42,7 +44,10 @@ type report struct {
 	Mode       string             `json:"mode"`
 	Rules      int                `json:"rules"`
 	Unenforced []rules.Unenforced `json:"unenforced"`
-	notes      []string
+	// Changes tell what differs from the file named by --against; nil without.
+	Changes []string `json:"changes,omitempty"`
+	notes   []string
+	loaded  *rules.Loaded
 }
 
 func check(cmd *cobra.Command, f checkFlags, args []string) error {
@@ -57,6 +62,9 @@ func check(cmd *cobra.Command, f checkFlags, args []string) error {
 	reports := make([]report, 0, len(args))
 	for _, file := range args {
 		r, err := checkFile(file, f.config)
+		if err == nil && f.against != "" {
+			err = r.compare(f)
+		}
 		if err != nil {
 			return err
 		}
@@ -101,11 +109,29 @@ func checkFile(file, config string) (report, error) {
 		return report{}, err
 	}
 	loaded, problems := rules.Load(file, text, env)
-	r := report{Problems: orNone(problems), Unenforced: []rules.Unenforced{}, notes: notes}
+	r := report{Problems: orNone(problems), Unenforced: []rules.Unenforced{}, notes: notes, loaded: loaded}
 	if loaded != nil {
 		r.Mode, r.Rules, r.Unenforced = loaded.Mode.String(), loaded.RuleCount, append(r.Unenforced, loaded.Unenforced...)
 	}
 	return r, nil
+}
+
+// compare tells what would change if the file replaced the one it is held
+// against.
+func (r *report) compare(f checkFlags) error {
+	old, err := checkFile(f.against, f.config)
+	switch {
+	case err != nil:
+		return err
+	case old.loaded == nil:
+		return fmt.Errorf("check: %s cannot be loaded, so nothing can be held against it; check it first", f.against)
+	case r.loaded == nil:
+		return nil
+	}
+	if r.Changes = rules.Changes(old.loaded, r.loaded); len(r.Changes) == 0 {
+		r.Changes = []string{"nothing changes"}
+	}
+	return nil
 }
 
 func orNone(problems []rules.Problem) []rules.Problem { return append([]rules.Problem{}, problems...) }
@@ -135,6 +161,12 @@ func printReports(cmd *cobra.Command, f checkFlags, files []string, reports []re
 		}
 		if len(r.Problems) > 0 {
 			fmt.Fprintln(out)
+		}
+		if len(r.Changes) > 0 {
+			fmt.Fprintf(out, "against %s:\n", f.against)
+		}
+		for _, change := range r.Changes {
+			fmt.Fprintf(out, "  %s\n", change)
 		}
 		for _, n := range r.notes {
 			fmt.Fprintf(out, "note: %s\n", n)
