@@ -27,11 +27,14 @@ type inquiry struct {
 	end    int // where the question ends in packet, as questionEnd says
 }
 
-// readInquiry reads a packet. ok is false where there is nothing to answer: a
-// response (two servers could keep each other busy with those for ever), or
-// less than a header.
+// answerable reports whether there is anything to answer: not a response (two
+// servers could keep each other busy with those for ever), nor less than a
+// header.
+func answerable(packet []byte) bool { return len(packet) >= headerBytes && packet[2]&flagResponse == 0 }
+
+// readInquiry reads a packet. ok is false where it is not answerable.
 func readInquiry(packet []byte) (in *inquiry, ok bool) {
-	if len(packet) < headerBytes || packet[2]&flagResponse != 0 {
+	if !answerable(packet) {
 		return nil, false
 	}
 	in = &inquiry{packet: packet}

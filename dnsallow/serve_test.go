@@ -38,6 +38,28 @@ func TestTCPAnswersSeveralQuestionsOnOneConnection(t *testing.T) {
 	require.Len(t, w.book.all(), 2)
 }
 
+func TestASlowNameHoldsUpNoOtherOfItsConnection(t *testing.T) {
+	up := nettest.NewDNS(t, schoolZone...)
+	release := make(chan struct{})
+	up.Handle("www.groupcall.co.uk", nettest.Slow(release, up.HonestHandler))
+	w := open(t, up, schoolRules(t))
+	conn, err := net.Dial("tcp", w.addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	slow, quick := query("www.groupcall.co.uk.", dns.TypeA), query("other.servicebus.windows.net.", dns.TypeA)
+	_, err = conn.Write(append(framed(packed(t, slow)), framed(packed(t, quick))...))
+	require.NoError(t, err)
+	for _, want := range []*dns.Msg{quick, slow} {
+		reply, err := readFramed(conn)
+		require.NoError(t, err)
+		require.Equal(t, want.Question, w.read(t, reply).Question)
+		if want == quick {
+			close(release)
+		}
+	}
+}
+
 func framed(packet []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)
 }

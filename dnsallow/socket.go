@@ -177,13 +177,20 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 	}
 }
 
-// converse answers the questions of one connection, one after the other (RFC
-// 7766, section 6.2.1, lets a server do so), until the client hangs up, falls
-// silent or the server ends.
+// pipelined is how many questions of one connection may be under way.
+const pipelined = 16
+
+// converse answers the questions of one connection until the client hangs up,
+// falls silent or the server ends. They are answered as they are ready (RFC 7766,
+// section 6.2.1.1): a name that waits for an upstream holds up no other.
 func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle time.Duration) {
 	defer conn.Close()
+	var work sync.WaitGroup
+	defer work.Wait()
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
+	line := tcpLine{conn: conn}
+	room := make(chan struct{}, pipelined)
 	for {
 		conn.SetReadDeadline(time.Now().Add(idle))
 		if ctx.Err() != nil { // it ended before the deadline was set anew
@@ -193,14 +200,31 @@ func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle ti
 		if err != nil {
 			return
 		}
-		reply := s.respond(questions, packet, conn.RemoteAddr(), true)
-		if reply == nil {
+		if !answerable(packet) {
 			return // what is no question ends the connection
 		}
-		conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if err := writeFramed(conn, reply); err != nil {
-			return
-		}
+		room <- struct{}{}
+		work.Go(func() {
+			defer func() { <-room }()
+			line.write(s.respond(questions, packet, conn.RemoteAddr(), true))
+		})
+	}
+}
+
+// tcpLine writes the replies of one connection, one at a time.
+type tcpLine struct {
+	conn net.Conn
+	mu   sync.Mutex
+}
+
+// write sends a reply. Where there is none, or it cannot be sent, the connection
+// is at its end.
+func (l *tcpLine) write(reply []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if reply == nil || writeFramed(l.conn, reply) != nil {
+		l.conn.Close()
 	}
 }
 
