@@ -76,7 +76,7 @@ func (d *direction) giveBack(err error) bool {
 	defer t.unlock()
 	switch {
 	case t.over:
-	case err == io.EOF:
+	case err == io.EOF && !d.doomed:
 		t.ended(d)
 	case errors.Is(err, os.ErrDeadlineExceeded) && !d.doomed:
 		d.from.conn.SetReadDeadline(time.Time{})
@@ -117,11 +117,12 @@ func (d *direction) culprit() *side {
 	return d.to
 }
 
-// failed reports whether the kernel has given the connection up.
+// failed reports whether the kernel has given the connection up, or somebody has
+// closed it.
 func failed(s *side) bool {
 	const closed = 7 // TCP_CLOSE of the kernel's tcp_states.h
 	var info *unix.TCPInfo
 	var err error
 	outer := s.raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
-	return outer == nil && err == nil && info.State == closed
+	return outer != nil || err == nil && info.State == closed
 }

@@ -143,6 +143,14 @@ func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestAnEndAndAResetThatComeTogetherAreAReset(t *testing.T) {
+	e := ways[0].join(t, newKeeper(t, 0))
+	e.client.Say("all").CloseWrite()
+	e.client.Reset()
+	e.tunnel.Open(nil)
+	require.Equal(t, Result{Sent: 3, End: ClientClosed, Reset: true}, e.result())
+}
+
 // awayDirections counts the goroutines that the tunnel has lent.
 func (e *ends) awayDirections() int {
 	e.tunnel.mu.Lock()

@@ -196,6 +196,13 @@ func TestAResetIsPassedOnAsAReset(t *testing.T) {
 			require.Empty(t, broken(t, e.client))
 			require.Equal(t, Result{Received: 4, End: OriginClosed, Reset: true}, e.result())
 		})
+		t.Run("one whose connection somebody has closed before the tunnel opened", func(t *testing.T) {
+			e := w.join(t, newKeeper(t, 0))
+			e.tunnel.client.conn.Close()
+			e.tunnel.Open(nil)
+			broken(t, e.origin)
+			require.Equal(t, Result{End: ClientClosed, Reset: true}, e.result())
+		})
 		t.Run("the client's, sent before the tunnel opened", func(t *testing.T) {
 			e := w.join(t, newKeeper(t, 0))
 			e.client.Reset()

@@ -92,20 +92,17 @@ func (d *direction) turn(h *hand, broken bool, now time.Duration) {
 	t := d.tunnel
 	t.mu.Lock()
 	defer t.unlock()
-	switch {
-	case t.over:
-	case d.away:
-		if broken {
-			d.doom()
-		}
-	case d.over:
-		// What it had to say has long been passed on; it is gone before it
-		// heard the answer.
-		if broken {
-			t.breakOff(t.leaving(d.from))
-		}
-	default:
+	if !t.over && !d.away && !d.over {
 		d.move(h, now)
+	}
+	switch {
+	case !broken || t.over:
+	case d.away:
+		d.doom()
+	case d.over:
+		// It has said all and is gone before it heard the answer. Reading
+		// finds the end and not the reset, even where both came together.
+		t.breakOff(t.leaving(d.from))
 	}
 }
 
