@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gatehouse/rules"
@@ -51,7 +52,7 @@ func EnvBeside(rulesFile, config string) (env rules.Env, notes []string, err err
 	case err != nil:
 		return env, nil, err
 	case rules.HasErrors(problems):
-		return env, nil, fmt.Errorf("%s has errors; check it first: gatehouse check %s", config, config)
+		return env, nil, fmt.Errorf("%s has errors, and the rules depend on it; repair it first:\n%s", config, strings.Join(brief(problems), "\n"))
 	}
 	env, err = c.EnvNow()
 	return env, nil, err

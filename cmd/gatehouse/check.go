@@ -23,11 +23,12 @@ func newCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [FILE...]",
 		Short: "say what is wrong with a rules file, all at once",
-		Long: `check reads rules files (and gatehouse.toml, by that name) as the gate would, and
-prints every problem with its line, a fix and the reason. It reads the
-gatehouse.toml beside each file, or the one --config names, for what the rules
-depend on. Without FILE it checks the rules file that run would load.
-With --against OLD it also says what would change: the denies that go away first.
+		Long: `check reads rules files (and gatehouse.toml, by that name or because --config
+names it too) as the gate would, and prints every problem with its line, a fix
+and the reason. It reads the gatehouse.toml beside each file, or the one --config
+names, for what the rules depend on. Without FILE it checks the rules file that
+run would load. With --against OLD it also says what would change: the denies
+that go away first.
 Exit code: 0 may be loaded, 1 has errors, 2 could not be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, f, args) },
 	}
@@ -100,7 +101,7 @@ func checkFile(file, config string) (report, error) {
 	if err != nil {
 		return report{}, fmt.Errorf("check: %w; name a file that can be read", err)
 	}
-	if filepath.Base(file) == "gatehouse.toml" {
+	if isConfig(file, config) {
 		_, problems := appliance.ParseConfig(file, text)
 		return report{Problems: orNone(problems), Unenforced: []rules.Unenforced{}}, nil
 	}
@@ -132,6 +133,12 @@ func (r *report) compare(f checkFlags) error {
 		r.Changes = []string{"nothing changes"}
 	}
 	return nil
+}
+
+// isConfig reports whether a file is a configuration rather than rules: by the
+// name that it has by default, or because --config names it.
+func isConfig(file, config string) bool {
+	return filepath.Base(file) == "gatehouse.toml" || config != "" && filepath.Clean(file) == filepath.Clean(config)
 }
 
 func orNone(problems []rules.Problem) []rules.Problem { return append([]rules.Problem{}, problems...) }
