@@ -45,6 +45,8 @@ type Loaded struct {
 	Unenforced []Unenforced
 	// Problems are the warnings it was loaded with.
 	Problems []Problem
+
+	groups []policy.Group
 }
 
 // Load reads a rules file. The problems are everything that is wrong with it,
@@ -114,6 +116,7 @@ func (c *compiler) compile() *Loaded {
 	l := &Loaded{
 		Policy: p, SHA256: c.sha256, Mode: p.Mode(c.env.Now), RuleCount: len(c.entries),
 		Packs: c.packs, Tags: c.tags, Unenforced: c.unenforced(),
+		groups: c.spec.Groups,
 	}
 	c.runTests(p)
 	c.warn(l)

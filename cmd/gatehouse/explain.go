@@ -160,7 +160,7 @@ func loadRules(cmd *cobra.Command, files appliance.Files) (*rules.Loaded, error)
 	}
 	text, err := files.ReadRules()
 	if err != nil {
-		return nil, fmt.Errorf("explain: %w; name a rules file by --rules", err)
+		return nil, fmt.Errorf("%s: %w; name a rules file by --rules", cmd.Name(), err)
 	}
 	loaded, problems := rules.Load(files.RulesName(), text, env)
 	if loaded == nil {

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/appliance"
+	"gatehouse/rules"
+)
+
+type reviewFlags struct {
+	config, rules, format string
+	logs                  []string
+	days                  int
+}
+
+func newReview() *cobra.Command {
+	var f reviewFlags
+	c := &cobra.Command{
+		Use:   "review",
+		Short: "say who allowed what, for whom and why",
+		Long: `review lists every rule with its clients, hosts, owner, reason and last day, and
+first those that somebody should look at: ended or ending soon, without owner or
+reason and, where decision logs are given, never used while they were written.
+Exit code: 0 done, 2 a file cannot be read.`,
+		Example: "  gatehouse review --rules rules.toml\n" +
+			"  gatehouse review --log decisions.log --format html > review.html",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return review(cmd, f) },
+	}
+	configFlag(c, &f.config)
+	rulesFlag(c, &f.rules)
+	c.Flags().StringVar(&f.format, "format", "text", "text, csv or html")
+	c.Flags().StringArrayVar(&f.logs, "log", nil, "a decision log (JSON); may be given several times")
+	c.Flags().IntVar(&f.days, "days", 30, "a rule that ends within so many days ends soon")
+	return c
+}
+
+func review(cmd *cobra.Command, f reviewFlags) error {
+	write := map[string]func(rules.Review, io.Writer) error{"text": rules.Review.Text, "csv": rules.Review.CSV, "html": rules.Review.HTML}[f.format]
+	if write == nil {
+		return fmt.Errorf("--format: %q is none of text, csv, html", f.format)
+	}
+	files, err := appliance.Locate(f.config, f.rules)
+	if err != nil {
+		return err
+	}
+	loaded, err := loadRules(cmd, files)
+	if err != nil {
+		return err
+	}
+	var book *rules.Book
+	for _, path := range f.logs {
+		if book == nil {
+			book = &rules.Book{}
+		}
+		if err := readLog(book, path); err != nil {
+			return fmt.Errorf("--log: %w; name a decision log that can be read", err)
+		}
+	}
+	return write(loaded.Review(files.RulesName(), time.Now(), time.Duration(f.days)*24*time.Hour, book), cmd.OutOrStdout())
+}
+
+func readLog(book *rules.Book, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return book.Read(f)
+}
