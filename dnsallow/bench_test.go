@@ -78,3 +78,22 @@ func BenchmarkAgain(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkNewNames measures refused names that come once each.
+func BenchmarkNewNames(b *testing.B) {
+	for _, names := range []int{10, 100_000} {
+		s := benchServer(b, names)
+		from := &net.UDPAddr{IP: loopback.AsSlice(), Port: 4711}
+		b.Run(fmt.Sprint(names), func(b *testing.B) {
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				n++
+				packet := packed(b, query(fmt.Sprintf("n%d.refused.example.", n), dns.TypeA))
+				if s.again(nil, packet, loopback) != nil || s.respond(b.Context(), packet, from, false) == nil {
+					b.Fatal("no answer")
+				}
+			}
+		})
+	}
+}

@@ -99,7 +99,7 @@ func (r *Resolver) mayAsk(permit policy.Permit, q question) (policy.Verdict, boo
 		return policy.Verdict{}, true
 	}
 	v, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit})
-	if v.Would || v.Rule == nil || v.Rule.ListsInFull(permit.Dest().Host) {
+	if v.Would || v.Rule == nil || permit.Policy().ListsInFull(permit.Dest().Host) {
 		return policy.Verdict{}, true // and if it denies, that will be said soon
 	}
 	return policy.Verdict{Reason: policy.Limit, Rule: v.Rule}, r.tunnels.take(wildcard{permit.Client(), v.Rule}, now)

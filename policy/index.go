@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -162,4 +163,10 @@ func (n *nearby) each(f func(candidate) bool) {
 			}
 		}
 	}
+}
+
+// ListsInFull reports whether an allow lists the host by its whole name, not by
+// a wildcard. It costs one look-up, whatever the number of names.
+func (p *Policy) ListsInFull(h Host) bool {
+	return p != nil && slices.ContainsFunc(p.hosts.names[h.name], func(c candidate) bool { return !p.rules[c.rule].Deny })
 }

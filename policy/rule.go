@@ -2,7 +2,6 @@ package policy
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -133,15 +132,6 @@ func (r *Rule) Inner() []string {
 		}
 	}
 	return names
-}
-
-// ListsInFull reports whether the rule lists a host by its whole name, not by a
-// wildcard.
-func (r *Rule) ListsInFull(h Host) bool {
-	return slices.ContainsFunc(r.Hosts, func(l ListedHost) bool {
-		exact, ok := l.Exact()
-		return ok && exact == h
-	})
 }
 
 // hasInner is Inner without the allocation.
