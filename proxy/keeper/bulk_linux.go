@@ -12,8 +12,6 @@ import (
 const (
 	// quiet is how long a goroutine waits for more, with its pipe in hand.
 	quiet = 250 * time.Millisecond
-	// stretch is how much it splices before it reports.
-	stretch = 256 << 10
 	// grace is how long a receiver that is full may take to make room for the
 	// last bytes of a sender that has been reset.
 	grace = time.Second
@@ -47,14 +45,17 @@ func (d *direction) carry(rest []byte) {
 	}
 }
 
-// splice moves one stretch. The connections are bare, so that io.CopyN can use
-// splice(2), which moves bulk at half the processor time; it holds a pipe as long
-// as it runs, and therefore must not wait for long.
+// splice moves what comes for a moment. The connections are bare, so that io.Copy
+// can use splice(2), which moves bulk at half the processor time; it holds a pipe as
+// long as it runs, and therefore must not wait for long.
 func (d *direction) splice() error {
 	d.from.conn.SetReadDeadline(time.Now().Add(min(quiet, d.tunnel.keeper.idle/4)))
-	n, err := io.CopyN(d.to.conn, d.from.conn, stretch)
+	n, err := io.Copy(d.to.conn, d.from.conn)
 	d.report(n)
-	if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !d.isDoomed() {
+	switch {
+	case err == nil:
+		return io.EOF
+	case n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !d.isDoomed():
 		return nil
 	}
 	return err

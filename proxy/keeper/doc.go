@@ -22,7 +22,8 @@
 //   - A tunnel in which neither direction has moved a byte for the idle limit is
 //     reset. The limit is looked after now and then, so that it may be exceeded
 //     by an eighth, at most by 15 seconds. Bytes count as moved when the receiving
-//     socket has taken them; a goroutine that splices reports every 256 KiB.
+//     socket has taken them; where bulk meets a slow receiver that is noticed for
+//     each pipeful (1 MiB at most), not for each byte.
 //   - Done is called exactly once, after both connections are closed and all is
 //     counted, on whatever goroutine came to the end: it must not block and
 //     must not panic. Nobody waits for a tunnel; what its opener still has to do
