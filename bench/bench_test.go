@@ -58,7 +58,7 @@ func TestATinyRoundFindsAFigureForEveryRowWithoutAnyPeerInstalled(t *testing.T) 
 	}
 	require.Empty(t, r.found["direct"]["get"], "the straight way has no program whose time could be measured")
 
-	text := report{machine: survey(ctx, settings{}, tiny, b.targets), results: r, targets: b.targets, plan: tiny}.markdown()
+	text := report{machine: survey(ctx, settings{}, b.targets), results: r, targets: b.targets, plan: tiny}.markdown()
 	require.Contains(t, text, "| | gatehouse | net/http | relay | direct |")
 	require.NotContains(t, text, "fails")
 	require.NotContains(t, text, "NaN")

@@ -68,7 +68,7 @@ func openTunnels(ctx context.Context, p plan, r route) []net.Conn {
 	for range p.Clients {
 		g.Go(func() error {
 			for range todo {
-				c, err := openTunnel(ctx, r, time.Now().Add(duplexPatience))
+				c, err := openTunnel(ctx, r, time.Now().Add(patience))
 				if err != nil {
 					return err
 				}
@@ -139,7 +139,7 @@ func measureNames(ctx context.Context, b *bench, narrow *instance) (values, erro
 		want int
 	}{
 		{"get-few", few, few.route.name, 200}, {"get-many", many, many.route.name, 200},
-		{"refuse-few", few, few.route.denied, refused}, {"refuse-many", many, many.route.denied, refused},
+		{"refuse-few", few, few.route.denied, few.route.refusal}, {"refuse-many", many, many.route.denied, many.route.refusal},
 	} {
 		cost, err := m.i.ask(ctx, b.plan, m.host, m.want, false)
 		if err != nil {

@@ -24,7 +24,7 @@ type machine struct {
 }
 
 // survey looks at the machine and asks the programs for their versions.
-func survey(ctx context.Context, s settings, p plan, targets []*target) machine {
+func survey(ctx context.Context, s settings, targets []*target) machine {
 	m := machine{
 		processors: fmt.Sprintf("%d × %s", processorCount(), processorName()),
 		system:     systemName(), commit: commit(ctx), remark: s.remark,
@@ -36,6 +36,9 @@ func survey(ctx context.Context, s settings, p plan, targets []*target) machine 
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.kernel = "Linux " + unix.ByteSliceToString(u.Release[:])
+	}
+	if s.gatehouse != "" {
+		m.commit = "unknown; the binary is " + s.gatehouse
 	}
 	m.versions = append(m.versions, "bench, net/http and relay built with "+runtime.Version())
 	for _, t := range targets {

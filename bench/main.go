@@ -74,12 +74,11 @@ func run(ctx context.Context, s settings) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // squid drops to a user of its own
 		return err
 	}
-	if s.gatehouse == "" {
-		if s.gatehouse, err = buildGatehouse(ctx, dir); err != nil {
-			return err
-		}
+	gatehouse, err := filepath.Abs(s.gatehouse)
+	if s.gatehouse == "" && err == nil {
+		gatehouse, err = buildGatehouse(ctx, dir)
 	}
-	if s.gatehouse, err = filepath.Abs(s.gatehouse); err != nil {
+	if err != nil {
 		return err
 	}
 	chosen, err := choose(scenarios, s.scenarios)
@@ -91,7 +90,7 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	defer site.Close()
-	targets := installed(targets(s.gatehouse), s.only)
+	targets := installed(targets(gatehouse), s.only)
 	if len(targets) == 0 {
 		return fmt.Errorf("none of the programs in -only %q is known and installed", s.only)
 	}
@@ -100,7 +99,7 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	report := report{machine: survey(ctx, s, plan, targets), results: results, targets: targets, plan: plan}
+	report := report{machine: survey(ctx, s, targets), results: results, targets: targets, plan: plan}
 	if s.write != "" {
 		return report.replace(s.write)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,25 +13,44 @@ import (
 func targets(gatehouse string) []*target {
 	self, _ := os.Executable()
 	return []*target{
-		{name: "gatehouse", is: "decisions logged to a file as JSON, metrics on, names asked of a name server and cached", version: []string{gatehouse, "version"},
-			prepare: func(s setup) (command, error) { return prepareGatehouse(gatehouse, s) }},
-		{name: "squid", is: "Debian's; one worker, no cache, no access log, names from a hosts file", binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid},
-		{name: "trafficserver", is: "Debian's; a remap line for each name, one event thread, no cache, no log", binary: "traffic_server", version: []string{"traffic_server", "--version"},
+		{
+			name: "gatehouse", is: "decisions logged to a file as JSON, metrics on, names asked of a name server and cached",
+			version: []string{gatehouse, "version"},
+			prepare: func(s setup) (command, error) { return prepareGatehouse(gatehouse, s) },
+		}, {
+			name: "squid", is: "Debian's; one worker, no cache, no access log, names from a hosts file",
+			binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid,
+		}, {
+			name: "trafficserver", is: "Debian's; a remap line for each name, one event thread, no cache, no log",
+			binary: "traffic_server", version: []string{"traffic_server", "--version"}, refusal: http.StatusNotFound,
 			prepare: func(s setup) (command, error) { return prepareTrafficserver(s, true) },
-			skips: map[string]string{"connect": "no CONNECT with a list of hosts in this setup: see trafficserver open",
-				"bulk-1": "", "bulk-8": "", "idle": ""}},
-		{name: "trafficserver open", is: "the same without any list of hosts, for its tunnels", binary: "traffic_server",
+			skips: map[string]string{
+				"connect": "with a list of hosts this setup has no CONNECT; see trafficserver open",
+				"bulk-1":  "", "bulk-8": "", "idle": "",
+			},
+		}, {
+			name: "trafficserver open", is: "the same without any list of hosts, for its tunnels",
+			binary:  "traffic_server",
 			prepare: func(s setup) (command, error) { return prepareTrafficserver(s, false) },
-			skips:   map[string]string{"refuse": "it has no list", "names": "it has no list", "start": ""}},
-		{name: "tinyproxy", is: "Debian's; a filter that denies by default, no log, asked for an address because it uses the system's names", binary: "tinyproxy", version: []string{"tinyproxy", "-v"},
-			prepare: prepareTinyproxy, name4: originAddress, denied4: "127.0.0.9"},
-		{name: "net/http", is: "a plain proxy of net/http and httputil.ReverseProxy, tunnels by io.Copy, a map of names, no log, no checks",
-			prepare: func(s setup) (command, error) { return prepareOwn(self, "plain", s) }},
-		{name: "relay", is: "two io.Copy between two sockets: knows no HTTP, refuses nothing", plain: true,
-			prepare: func(s setup) (command, error) { return prepareOwn(self, "relay", s) },
-			skips:   map[string]string{"refuse": "it refuses nothing", "names": "it has no list"}},
-		{name: "direct", is: "client and origin without anything between", skips: map[string]string{
-			"get": "", "get-new": "", "connect": "", "bulk-1": "", "bulk-8": "", "idle": "", "refuse": "", "names": "", "start": ""}},
+			skips:   map[string]string{"refuse": "it has no list", "names": "it has no list", "start": ""},
+		}, {
+			name: "tinyproxy", is: "Debian's; a filter that denies by default, no log, asked for an address because it uses the system's names",
+			binary: "tinyproxy", version: []string{"tinyproxy", "-v"}, prepare: prepareTinyproxy,
+			asked: originAddress, unlisted: "127.0.0.9",
+		}, {
+			name: "net/http", is: "a plain proxy of net/http and httputil.ReverseProxy, tunnels by io.Copy, a map of names, no log, no checks",
+			prepare: func(s setup) (command, error) { return prepareOwn(self, "plain", s) },
+		}, {
+			name: "relay", is: "two io.Copy between two sockets: knows no HTTP, refuses nothing",
+			straight: true, prepare: func(s setup) (command, error) { return prepareOwn(self, "relay", s) },
+			skips: map[string]string{"refuse": "it refuses nothing", "names": "it has no list"},
+		}, {
+			name: "direct", is: "client and origin without anything between: there is no program whose time could be measured",
+			skips: map[string]string{
+				"get": "", "get-new": "", "connect": "", "bulk-1": "", "bulk-8": "",
+				"refuse": "", "idle": "", "names": "", "start": "",
+			},
+		},
 	}
 }
 
@@ -98,7 +118,7 @@ visible_hostname bench.example.org
 max_filedescriptors %[5]d
 `, s.http, s.dir, port(s.site.http), port(s.site.tunnel), descriptorLimit),
 	})
-	return command{argv: []string{"/usr/sbin/squid", "-N", "-f", filepath.Join(s.dir, "squid.conf")}}, err
+	return command{argv: []string{s.binary, "-N", "-f", filepath.Join(s.dir, "squid.conf")}}, err
 }
 
 func prepareTinyproxy(s setup) (command, error) {
@@ -120,7 +140,7 @@ FilterDefaultDeny Yes
 ConnectPort %s
 `, portOf(s.http), descriptorLimit, s.dir, port(s.site.tunnel)),
 	})
-	return command{argv: []string{"tinyproxy", "-d", "-c", filepath.Join(s.dir, "tinyproxy.conf")}}, err
+	return command{argv: []string{s.binary, "-d", "-c", filepath.Join(s.dir, "tinyproxy.conf")}}, err
 }
 
 // prepareOwn starts one of the bench's own programs, by its role.
@@ -173,7 +193,7 @@ CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT 1
 CONFIG proxy.config.net.connections_throttle INT %d
 CONFIG proxy.config.crash_log_helper STRING NULL
-`, portOf(s.http), required, port(s.site.tunnel), s.dir, descriptorLimit-1000),
+`, portOf(s.http), required, port(s.site.tunnel), s.dir, descriptorLimit),
 	})
-	return command{argv: []string{"/usr/bin/traffic_server", "--run-root=" + s.dir}}, err
+	return command{argv: []string{s.binary, "--run-root=" + s.dir}}, err
 }

@@ -106,14 +106,11 @@ func (a *asking) step() (int64, error) {
 	if a.each {
 		a.close()
 	}
-	if err == nil && status != a.want && (a.want != refused || status != 404) {
+	if err == nil && status != a.want {
 		err = fmt.Errorf("the answer was %d, not %d", status, a.want)
 	}
 	return 1, err
 }
-
-// refused is the status of a refusal; Traffic Server says 404.
-const refused = 403
 
 func microseconds(cpu time.Duration, ops float64) float64 {
 	return float64(cpu) / float64(time.Microsecond) / ops
@@ -149,7 +146,7 @@ func measureGetNew(ctx context.Context, b *bench, i *instance) (values, error) {
 }
 
 func measureRefusal(ctx context.Context, b *bench, i *instance) (values, error) {
-	cost, err := i.ask(ctx, b.plan, i.route.denied, refused, false)
+	cost, err := i.ask(ctx, b.plan, i.route.denied, i.route.refusal, false)
 	return one("refuse", cost, err)
 }
 

@@ -18,6 +18,7 @@ type route struct {
 	http, tunnel string // addresses to connect to
 	proxy        bool   // a tunnel begins with CONNECT
 	name, denied string // host names to ask for
+	refusal      int    // status of the answer for the second
 	site         *site
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,16 +26,19 @@ type target struct {
 	// prepare writes what the program needs into dir, and returns the command;
 	// nil: there is no program. It listens on the ports of setup.
 	prepare func(setup) (command, error)
-	// skips are scenarios that it cannot run, by key, with the reason.
+	// skips are scenarios that it cannot run, by key, with the reason; an empty one
+	// goes without saying.
 	skips map[string]string
-	// names of hosts, where the program cannot use those of the site
-	name4, denied4 string
-	plain          bool // not a proxy: forwards what comes to the origin
+	// asked and unlisted are host names in place of the site's, for a program that
+	// cannot resolve those.
+	asked, unlisted string
+	refusal         int  // status of its refusals; 0: 403
+	straight        bool // no proxy: joins each connection to the origin
 }
 
 // setup is what a program is to be set up with.
 type setup struct {
-	dir          string
+	dir, binary  string
 	http, tunnel string   // addresses for it to listen on; a proxy needs only the first
 	hosts        []string // names to allow
 	site         *site
@@ -74,7 +79,7 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int)
 	if i.route.proxy {
 		i.route.tunnel = i.route.http
 	}
-	c, err := t.prepare(setup{dir: dir, http: ports[0], tunnel: ports[1], hosts: hostNames(i.route.name, names), site: s})
+	c, err := t.prepare(setup{dir: dir, binary: t.binary, http: ports[0], tunnel: ports[1], hosts: hostNames(i.route.name, names), site: s})
 	if err != nil {
 		return nil, fmt.Errorf("setting up %s: %w", t.name, err)
 	}
@@ -91,11 +96,11 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int)
 }
 
 func (t *target) route(s *site) route {
-	r := route{http: s.http.String(), tunnel: s.tunnel.String(), proxy: t.prepare != nil && !t.plain, name: originName, denied: deniedName, site: s}
-	if t.name4 != "" {
-		r.name, r.denied = t.name4, t.denied4
+	return route{
+		http: s.http.String(), tunnel: s.tunnel.String(), proxy: t.prepare != nil && !t.straight,
+		name: cmp.Or(t.asked, originName), denied: cmp.Or(t.unlisted, deniedName),
+		refusal: cmp.Or(t.refusal, http.StatusForbidden), site: s,
 	}
-	return r
 }
 
 // startPatience bounds a start, also with the long list.
