@@ -145,7 +145,7 @@ func (e *exchange) switchProtocols(l *link) fate {
 	far := io.Closer(l.conn)
 	e.far.Store(&far)
 	e.listens.Store(true) // goproxy reads, and sees the client leave
-	e.client.lent = true
+	e.client.lend()
 	header := headerOf(&l.answer.Fields)
 	// Exactly this, for the older of our clients take nothing else.
 	header["Connection"], header["Upgrade"] = []string{"Upgrade"}, []string{token}

@@ -139,6 +139,7 @@ func (c *clientConn) forgetHead() {
 // refuseAtTheDoor counts a connection beyond the limits and, where tell is set,
 // says so with 503.
 func (c *clientConn) refuseAtTheDoor(tell bool) {
+	defer c.letGo()
 	defer c.conn.Close()
 	defer c.guard()
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -157,6 +158,23 @@ func (c *clientConn) refuseAtTheDoor(tell bool) {
 	e.closes = true
 	e.refuse(limit)
 	c.finish()
+}
+
+// letGo gives the buffers back: from now on somebody else reads the connection.
+func (c *clientConn) letGo() {
+	if !c.lent && c.in != nil {
+		dropReader(c.in)
+	}
+	c.in, c.raw, c.out = nil, nil, nil
+}
+
+// lend says that somebody else may hold on to what was read, for longer than the
+// connection lives: it does not go back.
+func (c *clientConn) lend() {
+	c.lent = true
+	if c.tunnel != nil {
+		c.tunnel.e.client.lend()
+	}
 }
 
 // write writes to the client. The sweeper breaks off a write that stalls.

@@ -103,7 +103,6 @@ func (e *exchange) serve(f *flaw) (outcome fate) {
 
 // serveConnect opens a tunnel and carries it.
 func (e *exchange) serveConnect() fate {
-	e.client.lent = true
 	e.request = (&http.Request{}).WithContext(e.client.ctx)
 	// Nobody looks whether the client has left: one that has only said all it has
 	// to say may have sent it together with the head, and waits for the answer.

@@ -18,6 +18,7 @@ func (t *tunnel) relay(early []byte) {
 	far := io.Closer(kept)
 	e.far.Store(&far)
 	kept.Open(early)
+	e.client.letGo()
 	r := <-over
 	e.end = r.End.String()
 	e.passage.note(func(rec *flow.Record) { rec.Sent, rec.Received = r.Sent, r.Received })

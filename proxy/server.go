@@ -231,9 +231,7 @@ func (s *Server) accept(conn net.Conn) {
 		defer s.busy.Done()
 		defer s.forget(c)
 		c.serve()
-		if !c.lent {
-			dropReader(c.in)
-		}
+		c.letGo()
 	}()
 }
 
