@@ -101,6 +101,12 @@ func TestSquidWritesTheRefusalThatSquidItselfWrites(t *testing.T) {
 		string(Squid(nil, r)))
 }
 
+func TestSquidWritesAURLAsItWasEncoded(t *testing.T) {
+	r := request()
+	r.Path = "/a%20b%0A c"
+	require.Contains(t, string(Squid(nil, r)), "/a%20b%0A%20c ", "what was encoded is not encoded again")
+}
+
 func TestWhatCameFromTheWireIsCappedAndEscaped(t *testing.T) {
 	r := request()
 	r.Path = "/" + strings.Repeat("ä", 400) + "\n{\"id\":\"forged\"}"

@@ -35,10 +35,12 @@ func Squid(dst []byte, r *Record) []byte {
 	dst = appendPadded(dst, int64(r.Status), 3, '0')
 	dst = append(dst, ' ')
 	dst = strconv.AppendInt(dst, r.Received, 10)
-	for _, field := range [...]string{squidMethod(r), squidURL(r), r.User} {
-		dst = append(dst, ' ')
-		dst = appendToken(dst, field)
-	}
+	dst = append(dst, ' ')
+	dst = appendToken(dst, squidMethod(r))
+	dst = append(dst, ' ')
+	dst = appendURL(dst, squidURL(r))
+	dst = append(dst, ' ')
+	dst = appendToken(dst, r.User)
 	dst = append(dst, ' ')
 	dst = append(dst, squidHierarchy(r)...)
 	dst = append(dst, ' ')

@@ -82,13 +82,24 @@ func appendJSONEscape(dst []byte, r rune) []byte {
 // spaces: everything but printable ASCII, and the percent sign, is
 // percent-encoded; an empty field is a dash.
 func appendToken(dst []byte, s string) []byte {
+	return appendField(dst, s, func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '%' })
+}
+
+// appendURL writes s, a URL, in the same way but for the percent sign, which
+// there is encoding already: Squid does not encode it again
+// (rfc1738_escape_unescaped).
+func appendURL(dst []byte, s string) []byte {
+	return appendField(dst, s, func(c byte) bool { return c <= ' ' || c >= 0x7f })
+}
+
+func appendField(dst []byte, s string, escaped func(byte) bool) []byte {
 	s = clip(s)
 	if s == "" {
 		return append(dst, '-')
 	}
 	for i := range len(s) {
 		c := s[i]
-		if c <= ' ' || c >= 0x7f || c == '%' {
+		if escaped(c) {
 			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
 			continue
 		}
