@@ -128,7 +128,14 @@ func (a *Appliance) Listen() error {
 		doors.close()
 		return err
 	}
-	if doors.control, err = openSocket(a.Config.State.Dir); err != nil {
+	doors.control, err = openSocket(a.Config.State.Dir)
+	switch {
+	case errors.Is(err, errOtherGate):
+		// Its last good file must not be overwritten by ours, nor ever become ours.
+		a.rulebook.kept = ""
+		a.Log.Error("state.dir is in use: gatehouse reload and decision ids reach the other gatehouse, and there is no last good file for this one; give each a state.dir of its own",
+			"state_dir", a.Config.State.Dir, "err", err)
+	case err != nil:
 		a.Log.Error("state.dir cannot hold the command socket: gatehouse reload and decision ids do not work, everything else does; make it writable, or change state.dir",
 			"state_dir", a.Config.State.Dir, "err", err)
 	}

@@ -487,7 +487,7 @@ func TestTheCommandSocketIsForItsOwnerOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	_, err = openSocket(filepath.Join(s.dir, "state"))
-	require.ErrorContains(t, err, "another gatehouse answers", "and is not taken from a living one")
+	require.ErrorIs(t, err, errOtherGate, "and is not taken from a living one")
 
 	control := NewControl(filepath.Join(s.dir, "state"))
 	taken, words, err := control.Reload(t.Context(), false)
@@ -600,4 +600,26 @@ func TestBeyondLoopbackTheAdminListenerAsksForLoginAndTLS(t *testing.T) {
 
 	write(t, filepath.Join(dir, "web.yml"), webWithTLS) // somebody takes the login out of the file
 	require.NotEqual(t, 200, ask(""), "the door closes; it does not open")
+}
+
+func TestASecondGateInAStateFolderLeavesTheFirstOnesLastGoodFileAlone(t *testing.T) {
+	first := newSite(t, rulesText)
+	kept, _, err := first.rulebook.kept.load()
+	require.NoError(t, err)
+
+	text := strings.Replace(fmt.Sprintf(siteConfig, first.dns.Addr), `"state"`, fmt.Sprintf("%q", filepath.Join(first.dir, "state")), 1)
+	dir := t.TempDir()
+	config, problems := ParseConfig(filepath.Join(dir, "gatehouse.toml"), []byte(text))
+	require.Empty(t, problems)
+	write(t, filepath.Join(dir, "rules.toml"), "rubbish")
+	second := New(Options{Files: Files{Rules: filepath.Join(dir, "rules.toml")}, Config: config, Log: quiet(), Stdout: io.Discard})
+	require.NoError(t, second.Listen())
+	defer second.doors.close()
+	second.rulebook.start()
+	require.Equal(t, FromNowhere, second.rulebook.Status().Source, "the rules of another gate are not its own")
+	write(t, filepath.Join(dir, "rules.toml"), allowing("a.example"))
+	require.True(t, second.rulebook.Reload(false).Taken)
+	after, _, err := first.rulebook.kept.load()
+	require.NoError(t, err)
+	require.Equal(t, string(kept), string(after))
 }

@@ -63,6 +63,9 @@ func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
 	}
 }
 
+// errOtherGate says that a state.dir is in use.
+var errOtherGate = errors.New("another gatehouse answers")
+
 // openSocket makes the unix socket. One that a dead process left is replaced;
 // one that answers belongs to somebody.
 func openSocket(dir string) (net.Listener, error) {
@@ -72,7 +75,7 @@ func openSocket(dir string) (net.Listener, error) {
 	}
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		conn.Close()
-		return nil, fmt.Errorf("another gatehouse answers at %s; give each a state.dir of its own", path)
+		return nil, fmt.Errorf("%w at %s", errOtherGate, path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -15,6 +15,8 @@ import (
 // lastGood is the folder that keeps the rules file that was last in force. The
 // file's name is its SHA-256, so that it is whole or not there: a crash between
 // two writes cannot leave the one without the other.
+//
+// The empty lastGood keeps nothing and has nothing.
 type lastGood string
 
 const lastGoodExt = ".rules.toml"
@@ -27,6 +29,9 @@ func digest(text []byte) string {
 
 // keep puts text in the place of what was kept before.
 func (l lastGood) keep(text []byte) error {
+	if l == "" {
+		return nil
+	}
 	name := digest(text) + lastGoodExt
 	if err := os.MkdirAll(string(l), 0o700); err != nil {
 		return fmt.Errorf("keep the rules in force: %w", err)
@@ -69,6 +74,9 @@ func (l lastGood) forget(name string) error {
 // load gives the newest kept file that is what its name says, and when it was
 // kept. The error is fs.ErrNotExist where there is none.
 func (l lastGood) load() (text []byte, kept time.Time, err error) {
+	if l == "" {
+		return nil, time.Time{}, fmt.Errorf("no rules file is kept: %w", fs.ErrNotExist)
+	}
 	entries, err := os.ReadDir(string(l))
 	if err != nil {
 		return nil, time.Time{}, err
