@@ -32,12 +32,13 @@ func inTheClear(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
 }
 
 func overUDP(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
-	conn, hangUp, err := dial(ctx, "udp", u)
+	socket, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(u.addr))
 	if err != nil {
 		return nil, err
 	}
-	defer hangUp()
-	conn.UDPSize = payload
+	defer socket.Close()
+	defer obey(ctx, socket)()
+	conn := &dns.Conn{Conn: socket, UDPSize: payload}
 	if err := conn.WriteMsg(m); err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func overUDP(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
 }
 
 func overTCP(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
-	conn, hangUp, err := dial(ctx, "tcp", u)
+	conn, hangUp, err := dial(ctx, u)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +88,10 @@ func answersTo(reply, m *dns.Msg) error {
 	return nil
 }
 
-// dial opens a socket for one question. The context ends its reads and writes.
-func dial(ctx context.Context, network string, u Upstream) (conn *dns.Conn, hangUp func(), err error) {
+// dial opens a connection for one question. The context ends its reads and writes.
+func dial(ctx context.Context, u Upstream) (conn *dns.Conn, hangUp func(), err error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, network, u.addr.String())
+	c, err := d.DialContext(ctx, "tcp", u.addr.String())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -65,6 +65,7 @@ type Server struct {
 	asking  pace[netip.Addr]
 	refusal pace[netip.Prefix] // of strangers, by network
 	workers chan struct{}      // one token for each UDP question under way
+	idle    atomic.Int32       // goroutines that wait for the next UDP question
 
 	shelf   *shelf
 	horizon atomic.Pointer[horizon]

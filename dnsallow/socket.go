@@ -27,14 +27,14 @@ const afterFault = 50 * time.Millisecond
 var past = time.Unix(1, 0)
 
 // readPackets reads questions from one UDP socket until ctx ends. What a client
-// was told before is answered on the spot; for all else there is a goroutine,
+// was told before is answered on the spot; for all else there are goroutines,
 // counted in work. Those that the gate lets in may wait for an upstream; a few
 // more may be about to be turned away; then the socket's own queue has to hold.
 func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, work *sync.WaitGroup) error {
 	port := newPacketPort(conn)
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
-	buf, out := make([]byte, dns.MaxMsgSize), make([]byte, 0, payload)
+	buf, out, jobs := make([]byte, dns.MaxMsgSize), make([]byte, 0, payload), make(chan job)
 	for {
 		n, from, err := port.read(buf)
 		switch {
@@ -56,13 +56,48 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 		case <-ctx.Done():
 			return nil
 		}
-		packet := append([]byte(nil), buf[:n]...)
-		work.Go(func() {
-			defer func() { <-s.workers }()
-			if reply := s.respond(questions, packet, net.UDPAddrFromAddrPort(from.addr), false); reply != nil {
-				port.write(reply, from) // a client that is gone asks again
-			}
-		})
+		j := job{append([]byte(nil), buf[:n]...), from}
+		select {
+		case jobs <- j:
+		default: // nobody is idle
+			work.Go(func() { s.work(ctx, questions, port, j, jobs) })
+		}
+	}
+}
+
+// job is one packet that has to be judged.
+type job struct {
+	packet []byte
+	from   sender
+}
+
+// idleWorkers is how many goroutines of a socket wait for the next packet. A new
+// one grows its stack anew each time, which costs as much as the judging.
+const idleWorkers = 16
+
+// work answers a packet, and then others for as long as there is room among the
+// idle.
+func (s *Server) work(ctx, questions context.Context, port packetPort, j job, jobs <-chan job) {
+	for {
+		s.serve(questions, port, j)
+		if s.idle.Add(1) > idleWorkers {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.idle.Add(-1)
+			return
+		case j = <-jobs:
+			s.idle.Add(-1)
+		}
+	}
+}
+
+func (s *Server) serve(questions context.Context, port packetPort, j job) {
+	defer func() { <-s.workers }()
+	if reply := s.respond(questions, j.packet, net.UDPAddrFromAddrPort(j.from.addr), false); reply != nil {
+		port.write(reply, j.from) // a client that is gone asks again
 	}
 }
 
