@@ -247,7 +247,14 @@ func (b *rulebook) putInForce(text []byte, loaded *rules.Loaded, from Source) {
 	if err := b.kept.keep(text); err != nil {
 		b.log.Error("the rules in force could not be kept: after a restart there may be no last good file; make state.dir writable", "err", err)
 	}
+	if len(text) > largeFile {
+		debug.FreeOSMemory()
+	}
 }
+
+// largeFile is the size from which what reading a file leaves behind (some fifty
+// times its size) is given back to the system at once: appliances are small.
+const largeFile = 1 << 20
 
 // swap puts a policy in force and ends what it does not permit.
 func (b *rulebook) swap(loaded *rules.Loaded, from Source) {
