@@ -197,13 +197,16 @@ func (b *rulebook) read() ([]byte, []rules.Problem) {
 // unreadable is the problem of a file that cannot be read.
 func unreadable(name string, err error) rules.Problem {
 	p := rules.Problem{File: name, Level: rules.Error, Code: codeUnreadable, Message: "the file cannot be read: " + err.Error(),
-		Fix: "make it readable for the user that gatehouse runs as", Why: "the rules in force stay as they are"}
+		Fix: "put a rules file in its place", Why: "the rules in force stay as they are"}
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		p.Message = "the file cannot be read: " + path.Err.Error()
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		p.Message, p.Fix = "the file is not there", "put it back in its place"
+	case errors.Is(err, fs.ErrPermission):
+		p.Fix = "make it readable for the user that gatehouse runs as"
 	}
 	return p
 }

@@ -233,6 +233,7 @@ func TestWhatIsNoRulesFileIsRefusedAtOnce(t *testing.T) {
 			o := d.Reload(false)
 			require.False(t, o.Taken)
 			require.Equal(t, "the file cannot be read: "+c.message, o.Problems[0].Message)
+			require.Equal(t, "put a rules file in its place", o.Problems[0].Fix)
 			require.True(t, d.allows(t, "a.example").Allowed(), "the rules in force stay")
 			require.Equal(t, sight{gone: "the file cannot be read"}, lookAtFile(d.rules, mostText))
 		})
