@@ -119,7 +119,7 @@ func (c *clientConn) serveOne() bool {
 	defer c.poison()
 	switch newExchange(c, &c.head).serve(f) {
 	case again:
-		return true
+		return c.ctx.Err() == nil // else it was given up, or has left
 	case linger:
 		c.finish()
 	}

@@ -42,6 +42,13 @@ func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPCon
 	}
 	within, cancel := context.WithTimeoutCause(ctx, d.timeout, errDialTimeout)
 	defer cancel()
+	if len(permits) == 1 { // nobody to overtake it: no goroutine
+		a := d.one(within, permits[0])
+		if a.err != nil {
+			return nil, policy.Permit{}, dialError(within, a.err)
+		}
+		return a.conn, a.permit, nil
+	}
 	results := make(chan attempt) // the losers are received, and closed, below
 	next := time.NewTimer(0)
 	defer next.Stop()

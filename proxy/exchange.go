@@ -201,6 +201,9 @@ func (e *exchange) note(status int) {
 func (e *exchange) refuse(r *refusal) fate {
 	e.upload.stop()
 	e.say(r)
+	if e.gone.Load() {
+		return drop
+	}
 	// What comes after a flawed head cannot be told apart from it, and a body
 	// that nobody took stands in the way of the next request.
 	e.closes = e.closes || e.head.closes() || e.server.draining.Load() || r.kind == "http_request_error" ||

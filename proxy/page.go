@@ -125,6 +125,10 @@ func (p page) render(accept []string) (contentType string, body []byte) {
 // section 12.5.1); text/plain where they do not care.
 func preferred(accept []string) string {
 	best, bestQ := "text/plain", 0.0
+	if len(accept) == 0 {
+		return best
+	}
+	accept = listed(accept)
 	for _, form := range [...]string{"text/plain", "text/html", "application/json"} {
 		if q := liking(accept, form); q > bestQ {
 			best, bestQ = form, q
@@ -133,14 +137,22 @@ func preferred(accept []string) string {
 	return best
 }
 
-// liking is the quality the Accept fields give to a form, by the most specific
+// liking is the quality the members of Accept give to a form, by the most specific
 // range that covers it.
 func liking(accept []string, form string) float64 {
 	kind, _, _ := strings.Cut(form, "/")
 	quality, specific := 0.0, 0
-	for _, member := range listed(accept) {
+	for _, member := range accept {
 		media, params, _ := strings.Cut(member, ";")
-		level := map[string]int{"*/*": 1, kind + "/*": 2, form: 3}[strings.TrimSpace(media)]
+		level := 0
+		switch major, minor, _ := strings.Cut(strings.TrimSpace(media), "/"); {
+		case major == "*" && minor == "*":
+			level = 1
+		case major == kind && minor == "*":
+			level = 2
+		case major == kind && minor == form[len(kind)+1:]:
+			level = 3
+		}
 		if level <= specific {
 			continue
 		}
