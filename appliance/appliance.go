@@ -1,3 +1,5 @@
+//go:build linux
+
 package appliance
 
 import (
@@ -20,9 +22,6 @@ import (
 
 // keptDecisions is how many decisions are kept in memory for explain.
 const keptDecisions = 10_000
-
-// Build says what is running.
-type Build struct{ Version, Revision, Go string }
 
 // Options is what an Appliance is made from.
 type Options struct {

@@ -15,53 +15,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"gatehouse/internal/flow"
 )
 
 // socketName is the unix socket in state.dir to which the CLI talks. Whoever
 // can open it (its owner, and root) may reload the rules.
 const socketName = "gatehouse.sock"
-
-// controlHandler serves the unix socket.
-func (a *Appliance) controlHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
-		force, _ := strconv.ParseBool(r.FormValue("force"))
-		tell(w, a.rulebook.Reload(!force))
-	})
-	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
-		found := a.find(r.Context(), strings.ToUpper(r.PathValue("id")))
-		if found == nil {
-			http.Error(w, fmt.Sprintf("decision %s is not among the last %d; look for it in the decision log", r.PathValue("id"), keptDecisions), http.StatusNotFound)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(account(found, a.live.Policy()))
-	})
-	return mux
-}
-
-// find looks for a decision. A client is told its id a moment before the passage
-// has ended and is written down, so an unknown one is looked for again for a
-// while.
-func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		if found := a.ring.Find(id); found != nil {
-			return found
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-again.C:
-		}
-	}
-}
 
 // errOtherGate says that a state.dir is in use.
 var errOtherGate = errors.New("another gatehouse answers")

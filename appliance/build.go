@@ -1,0 +1,4 @@
+package appliance
+
+// Build says what is running.
+type Build struct{ Version, Revision, Go string }
