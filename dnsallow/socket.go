@@ -48,7 +48,7 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 			continue
 		}
 		if reply := s.again(out, buf[:n], from.addr.Addr()); reply != nil {
-			port.write(reply, from)
+			port.answer(reply, from)
 			continue
 		}
 		select {
@@ -120,6 +120,9 @@ func (s *Server) again(out, packet []byte, client netip.Addr) (reply []byte) {
 // were sent to.
 type packetPort interface {
 	read(buf []byte) (n int, from sender, err error)
+	// answer replies at once to what was read last.
+	answer(packet []byte, to sender)
+	// write replies at any time, from any goroutine.
 	write(packet []byte, to sender) error
 }
 
@@ -132,7 +135,7 @@ type sender struct {
 
 func newPacketPort(conn *net.UDPConn) packetPort {
 	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok && !local.IP.IsUnspecified() {
-		return onePort{conn}
+		return newOnePort(conn)
 	}
 	answerFromWhereAsked(conn)
 	return wildPort{conn}
@@ -151,6 +154,8 @@ func (p onePort) write(packet []byte, to sender) error {
 	return err
 }
 
+func (p onePort) answer(packet []byte, to sender) { p.write(packet, to) }
+
 // wildPort is a socket of every address of the machine.
 type wildPort struct{ conn *net.UDPConn }
 
@@ -167,6 +172,8 @@ func (p wildPort) write(packet []byte, to sender) error {
 	_, err := dns.WriteToSessionUDP(p.conn, packet, to.session)
 	return err
 }
+
+func (p wildPort) answer(packet []byte, to sender) { p.write(packet, to) }
 
 // answerFromWhereAsked has the kernel tell the address each packet came to, so
 // that a wildcard socket answers from it. A system that cannot is no reason not
