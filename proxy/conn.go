@@ -39,6 +39,7 @@ type clientConn struct {
 	stall  mark                     // of a write
 	busy   atomic.Pointer[exchange] // what is being carried
 	broken bool                     // it takes nothing more
+	kept   bool                     // it is the keeper's, who ends the passage too
 	lent   bool                     // somebody else may still hold what was in the buffer
 }
 
@@ -60,7 +61,7 @@ func newClientConn(s *Server, conn net.Conn) *clientConn {
 
 // serve reads and serves requests until the connection is done.
 func (c *clientConn) serve() {
-	defer c.conn.Close()
+	defer c.close()
 	defer c.guard()
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	defer c.stop()
@@ -70,6 +71,13 @@ func (c *clientConn) serve() {
 		if !c.serveOne() {
 			return
 		}
+	}
+}
+
+// close closes the connection, unless somebody else is to do so.
+func (c *clientConn) close() {
+	if !c.kept {
+		c.conn.Close()
 	}
 }
 

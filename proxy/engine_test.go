@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -217,5 +218,28 @@ func TestAnAnswerThatIsMalformedIsNotPassedOn(t *testing.T) {
 			require.Contains(t, head, "HTTP/1.1 502 ")
 			require.Equal(t, policy.UpstreamInvalid, g.record().Verdict.Reason)
 		})
+	}
+}
+
+func TestAnOpenTunnelHasNoGoroutine(t *testing.T) {
+	o := nettest.NewOrigin(t)
+	g := newGate(t, options{}, allow(tcpHost, o.Port, rawTCP))
+	const tunnels = 40
+	open := func() *nettest.Peer {
+		c := g.connect(tcpHost, o.Port).Say("x")
+		o.Take(t).Expect("x").Say("y")
+		return c.Expect("y")
+	}
+	clients := []*nettest.Peer{open()} // the keeper's own goroutine comes with the first
+	before := runtime.NumGoroutine()
+	for range tunnels {
+		clients = append(clients, open())
+	}
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+tunnels/2 }, nettest.Patience, 10*time.Millisecond)
+	for _, c := range clients {
+		c.Reset()
+	}
+	for range clients {
+		require.EqualValues(t, 1, g.record().Received)
 	}
 }

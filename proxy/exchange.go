@@ -10,6 +10,7 @@ import (
 	"gatehouse/internal/flow"
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
+	"gatehouse/proxy/keeper"
 )
 
 // fate is what becomes of a client's connection after an exchange.
@@ -65,12 +66,19 @@ func newExchange(c *clientConn, head *requestHead) *exchange {
 // cut breaks the exchange off, from whatever goroutine. The client goes first:
 // it must see a reset, not the orderly end that follows from the origin's.
 func (e *exchange) cut() {
+	far := e.far.Load()
+	if far != nil {
+		if kept, ok := (*far).(*keeper.Tunnel); ok { // both connections are the keeper's
+			kept.Close()
+			return
+		}
+	}
 	e.client.reset()
 	e.client.stop()
 	if l := e.link.Swap(nil); l != nil {
 		resetConn(l.conn)
 	}
-	if far := e.far.Load(); far != nil {
+	if far != nil {
 		(*far).Close()
 	}
 }
@@ -88,7 +96,11 @@ func (e *exchange) leave() {
 // serve carries the exchange from its head to its end; f is what was wrong with
 // the head.
 func (e *exchange) serve(f *flaw) (outcome fate) {
-	defer e.finish()
+	defer func() {
+		if !e.client.kept {
+			e.finish()
+		}
+	}()
 	defer e.guard()
 	if refused := e.admit(f); refused != nil {
 		return e.refuse(refused)

@@ -228,8 +228,11 @@ func (s *Server) accept(conn net.Conn) {
 		return
 	}
 	go func() {
-		defer s.busy.Done()
-		defer s.forget(c)
+		defer func() {
+			if !c.kept {
+				s.gone(c)
+			}
+		}()
 		c.serve()
 		c.letGo()
 	}()
@@ -251,7 +254,9 @@ func (s *Server) overLimit(c *clientConn) {
 	}
 }
 
-func (s *Server) forget(c *clientConn) {
+// gone takes a connection off the books when nothing is left of it. Called once.
+func (s *Server) gone(c *clientConn) {
+	defer s.busy.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.clients, c)
