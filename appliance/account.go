@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/internal/flow"
 	"gatehouse/policy"
+	"gatehouse/rules"
 )
 
 // Account tells a person what was, or would be, decided about one passage, and
@@ -19,10 +20,13 @@ type Account struct {
 	Line    int    `json:"line"`
 	Steps   []Step `json:"steps"`
 	// Nearest is the allow that got furthest; null where none came near.
-	Nearest   *Nearest `json:"nearest"`
-	Unchecked []string `json:"unchecked"`
-	ID        string   `json:"id"` // of a decision that was made; empty for a question
-	Passage   string   `json:"passage"`
+	Nearest *Nearest `json:"nearest"`
+	// Proposal is the edit of the rules file that would carry the passage on;
+	// nil where none would, or where the file is not at hand.
+	Proposal  *rules.Proposal `json:"proposal,omitempty"`
+	Unchecked []string        `json:"unchecked"`
+	ID        string          `json:"id"` // of a decision that was made; empty for a question
+	Passage   string          `json:"passage"`
 	// Notes say what was assumed and what could not be told.
 	Notes []string `json:"notes"`
 }
@@ -90,6 +94,9 @@ func (a Account) String() string {
 	if a.Rule != "" {
 		say("  rule     %s (line %d)", a.Rule, a.Line)
 	}
+	if words := why(a.Reason); words != "" {
+		say("  why      %s", words)
+	}
 	for _, s := range a.Steps {
 		say("  %-8s %s", s.Step, s.words())
 		if len(s.Carried) == 0 { // the steps behind it have nothing to judge
@@ -100,6 +107,13 @@ func (a Account) String() string {
 		say("  nearest  %s (line %d) falls at the step %q", a.Nearest.Rule, a.Nearest.Line, a.Nearest.Step)
 		say("  to permit it: %s", a.Nearest.Change)
 	}
+	switch p := a.Proposal; {
+	case p == nil:
+	case p.Line > 0:
+		say("  as line %d of the rules file:\n      %s", p.Line, strings.ReplaceAll(p.Text, "\n", "\n      "))
+	default:
+		say("  as a rule of your own, if it is wanted:\n      %s", strings.ReplaceAll(p.Text, "\n", "\n      "))
+	}
 	if len(a.Unchecked) > 0 {
 		say("  not checked: %s, inspection is off", strings.Join(a.Unchecked, ", "))
 	}
@@ -107,6 +121,39 @@ func (a Account) String() string {
 		say("  note: %s", n)
 	}
 	return b.String()
+}
+
+// whys say a refusal in the words of somebody on the telephone.
+var whys = map[policy.Reason]string{
+	policy.NoPolicy:            "no rules are in force",
+	policy.ClientNotListed:     "no rule that fits so far is for this client",
+	policy.HostNotListed:       "no rule names this host",
+	policy.PortNotListed:       "the rules of this host do not name this port",
+	policy.MethodNotListed:     "the rules that fit so far do not permit this method",
+	policy.PathNotListed:       "the rules that fit so far do not permit this path",
+	policy.UploadNotListed:     "the rules that fit so far do not permit what is sent",
+	policy.TypeNotListed:       "the rules that fit so far do not permit what comes back",
+	policy.TypeMismatch:        "what comes back is not what it says it is",
+	policy.UpgradeNotListed:    "the rules that fit so far do not permit this upgrade",
+	policy.DeniedByRule:        "a deny refuses it, whatever else permits it",
+	policy.Expired:             "the rule that would permit it has ended",
+	policy.AliasNotAllowed:     "the name is an alias of one that may not be reached",
+	policy.NotHTTP:             "the port does not carry plain HTTP, or this is none",
+	policy.NotTLS:              "the port carries TLS, and this is none",
+	policy.SNIMissing:          "the TLS names no server",
+	policy.SNIMismatch:         "the TLS names another server than the one asked for",
+	policy.AddressNotAllowed:   "the name leads to an address where its rules do not let it lead",
+	policy.QueryTypeNotAllowed: "only addresses (A and AAAA) are asked for",
+	policy.Canary:              "programs ask by this name whether they may go round the filter",
+}
+
+func why(reason string) string {
+	for r, words := range whys {
+		if r.String() == reason {
+			return words
+		}
+	}
+	return ""
 }
 
 // few is the first names and how many more there are.

@@ -106,7 +106,13 @@ func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account
 	if err != nil {
 		return none, err
 	}
-	a := appliance.NewAccount(target, loaded.Policy.Explain(c))
+	explained := loaded.Policy.Explain(c)
+	a := appliance.NewAccount(target, explained)
+	if text, err := files.ReadRules(); err == nil && files.Rules != "" {
+		if p, ok := rules.Propose(files.RulesName(), text, c, explained); ok {
+			a.Proposal = &p
+		}
+	}
 	a.Notes = append(a.Notes, append(notes, fmt.Sprintf("by the rules of %s, and the settings of %s", files.RulesName(), files.ConfigName()))...)
 	return a, nil
 }
