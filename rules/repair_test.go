@@ -3,11 +3,14 @@ package rules
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/stretchr/testify/require"
+
+	"gatehouse/policy"
 )
 
 // testdata/repair.txtar holds pairs of files: as written, and repaired.
@@ -119,7 +122,14 @@ func ruleWords(l *Loaded) []string {
 	for _, r := range l.Policy.Rules() {
 		var b strings.Builder
 		b.WriteString(kind(r) + " " + r.Name + " " + r.Owner + " " + r.Because)
-		for _, c := range clauses(r) {
+		same := *r // a URL that says the rule's own port says the host
+		same.Hosts = slices.Clone(r.Hosts)
+		for i, h := range same.Hosts {
+			if slices.Equal(r.Ports, []policy.PortRange{{First: h.Port, Last: h.Port}}) {
+				same.Hosts[i].Port = 0
+			}
+		}
+		for _, c := range clauses(&same) {
 			b.WriteString(" | " + c.name + ": " + strings.Join(c.items, ", "))
 		}
 		b.WriteString(" | defaults: ")
