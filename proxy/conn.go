@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
@@ -124,6 +126,9 @@ func (c *clientConn) serveOne() bool {
 		c.forgetHead()
 	}
 	c.head.understood()
+	if f != nil && bytes.HasPrefix(bytes.TrimLeft(raw, "\r\n"), connectLine) {
+		c.head.method = http.MethodConnect // a tunnel that was never opened is counted as one all the same
+	}
 	defer c.poison()
 	switch newExchange(c, &c.head).serve(f) {
 	case again:
@@ -133,6 +138,9 @@ func (c *clientConn) serveOne() bool {
 	}
 	return false
 }
+
+// connectLine is how the head of every tunnel begins.
+var connectLine = []byte("CONNECT ")
 
 func (c *clientConn) parse(b []byte) (int, error) {
 	return c.head.Parse(b, http1.Limits{HeadBytes: c.server.config.HeaderBytes})

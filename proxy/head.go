@@ -31,11 +31,20 @@ func flawOf(err error) *flaw {
 	switch {
 	case errors.As(err, &malformed):
 		why := malformed.Error()
-		return &flaw{why: strings.ToUpper(why[:1]) + why[1:] + ".", status: malformed.Status()}
+		return &flaw{why: strings.ToUpper(why[:1]) + why[1:] + ".", status: refusalStatus(malformed.Status())}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return bad("The request head did not come to its end in time.")
 	}
 	return nil
+}
+
+// refusalStatus is the status a flaw is refused with. All that is too large is
+// 431, the request line too: the documented refusals know no 414.
+func refusalStatus(status int) int {
+	if status == http.StatusRequestURITooLong {
+		return http.StatusRequestHeaderFieldsTooLarge
+	}
+	return status
 }
 
 // requestHead is the head of a request, and what is asked of it more than once.

@@ -148,7 +148,7 @@ func TestBadRequestsAreRefusedAndCounted(t *testing.T) {
 		{"chunks in HTTP/1.0", "POST http://www.example.org/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, policy.BadRequest},
 		{"a coding nobody knows", "POST http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, policy.BadRequest},
 		{"a head beyond the limit", "GET http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\nX: " + strings.Repeat("x", 5000) + "\r\n\r\n", 431, policy.BadRequest},
-		{"a request line beyond the limit", "GET http://www.example.org/" + strings.Repeat("x", 5000), 414, policy.BadRequest},
+		{"a request line beyond the limit", "GET http://www.example.org/" + strings.Repeat("x", 5000), 431, policy.BadRequest},
 		{"more fields than there are names", "GET http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n", 431, policy.BadRequest},
 		{"a method nobody knows the end of", strings.Repeat("GET", 20), 501, policy.BadRequest},
 		{"a bad line whose head never ends", "GET http://www.example.org/ HTTP/1.1\r\nHost : www.example.org\r\n", 400, policy.BadRequest},

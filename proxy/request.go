@@ -10,15 +10,14 @@ import (
 
 // admit reads where the request wants to go and asks the policy.
 func (e *exchange) admit(f *flaw) *refusal {
-	if v := e.policy.Client(e.client.addr, e.server.deps.Now()); !v.Allowed() {
-		return refusalFor(v) // a stranger learns nothing, not even what it did wrong
+	if f == nil {
+		e.dest, f = e.readTarget()
 	}
-	if f != nil {
-		return refusalOf(f)
-	}
-	e.dest, f = e.readTarget()
-	e.describe()
+	e.describe() // the book tells of a stranger, too, what it asked for
+	v := e.policy.Client(e.client.addr, e.server.deps.Now())
 	switch {
+	case !v.Allowed():
+		return refusalFor(v) // a stranger learns nothing, not even what it did wrong
 	case f != nil:
 		return refusalOf(f)
 	case e.head.method == http.MethodConnect:

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"gatehouse/internal/clienthello"
@@ -117,8 +119,8 @@ func (t *tunnel) carryTLS() {
 	c.conn.SetReadDeadline(time.Time{})
 	opening := policy.Opening{Protocol: policy.TLS, SNI: hello.ServerName}
 	switch {
-	case err == io.EOF && len(raw) == 0:
-		t.e.end = "client-closed"
+	case err == io.EOF && len(raw) == 0, errors.Is(err, syscall.ECONNRESET):
+		t.e.end = "client-closed" // nobody is left to refuse
 		return
 	case err != nil:
 		opening = policy.Opening{Protocol: policy.TCP}
@@ -157,7 +159,7 @@ func (t *tunnel) carryHTTP() {
 	is, err := opensLikeHTTP(c.in)
 	c.conn.SetReadDeadline(time.Time{})
 	switch {
-	case err == io.EOF:
+	case err == io.EOF, errors.Is(err, syscall.ECONNRESET):
 		t.e.end = "client-closed"
 		return
 	case err != nil || !is:

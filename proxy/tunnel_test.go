@@ -202,6 +202,36 @@ func TestTheServerNameMustBeTheHostOfTheTunnel(t *testing.T) {
 	}
 }
 
+func TestAClientThatResetsAnOpenTunnelWasRefusedNothing(t *testing.T) {
+	for name, protocol := range map[string]func(*policy.Rule){"a tls port": overTLS, "an http port": plainHTTP} {
+		t.Run(name, func(t *testing.T) {
+			o := nettest.NewOrigin(t)
+			g := newGate(t, options{}, allow(www, o.Port, protocol))
+			c := g.connect(www, o.Port)
+			o.Take(t)
+			c.Reset()
+			r := g.record()
+			require.Equal(t, policy.Matched, r.Verdict.Reason)
+			require.Equal(t, "client-closed", r.End)
+		})
+	}
+}
+
+func TestATunnelThatCannotBeReadIsCountedAsOne(t *testing.T) {
+	for _, target := range []string{"origin.test:0", "origin.test:65536", "origin.test:+80", "origin.test", "a:b@origin.test:1", "origin.test:1/", "*"} {
+		t.Run(target, func(t *testing.T) {
+			g := newGate(t, options{}, allow(www, 443))
+			c := nettest.Dial(t, g.addr).Say("CONNECT %s HTTP/1.1\r\nHost: origin.test\r\n\r\n", target)
+			resp, _ := c.Response("GET")
+			require.Equal(t, 400, resp.StatusCode)
+			r := g.record()
+			require.Equal(t, policy.CONNECT, r.Surface)
+			require.Equal(t, policy.BadRequest, r.Verdict.Reason)
+			require.Equal(t, "CONNECT", r.Method)
+		})
+	}
+}
+
 func TestAHelloArrivesHoweverItIsSplit(t *testing.T) {
 	large := func(c *tls.Config) {
 		for i := range 600 {
