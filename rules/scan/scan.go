@@ -42,21 +42,38 @@ type Field struct {
 	Value      *Node
 }
 
+// fewFields is how many keys a table may have before it gets an index: most have
+// less than a dozen, and a file may have a hundred thousand tables.
+const fewFields = 16
+
 // Field finds a key of a table.
 func (n *Node) Field(name string) (*Field, bool) {
-	i, ok := n.index[name]
-	if !ok {
-		return nil, false
+	if n.index != nil {
+		i, ok := n.index[name]
+		if !ok {
+			return nil, false
+		}
+		return &n.Fields[i], true
 	}
-	return &n.Fields[i], true
+	for i := range n.Fields {
+		if n.Fields[i].Name == name {
+			return &n.Fields[i], true
+		}
+	}
+	return nil, false
 }
 
 func (n *Node) add(p part, v *Node) {
-	if n.index == nil {
-		n.index = map[string]int{}
-	}
-	n.index[p.name] = len(n.Fields)
 	n.Fields = append(n.Fields, Field{p.name, p.start, p.end, v})
+	if n.index == nil && len(n.Fields) > fewFields {
+		n.index = make(map[string]int, 2*len(n.Fields))
+		for i := range n.Fields {
+			n.index[n.Fields[i].Name] = i
+		}
+	}
+	if n.index != nil {
+		n.index[p.name] = len(n.Fields) - 1
+	}
 }
 
 // Document is what Scan found.
