@@ -18,6 +18,7 @@ type document struct {
 	root     *scan.Node
 	whole    bool // false: the text behind a syntax error is missing
 	problems []Problem
+	told     map[Level]int // how many problems of each level were found
 	// meant are the keys that misspelt ones were probably meant to be.
 	meant map[meaning]bool
 	// homes are, for each key, the tables that have it.
@@ -88,12 +89,29 @@ func (d *document) shown(n int) string {
 
 // report adds a problem at a span.
 func (d *document) report(c *Code, at span, fix, format string, args ...any) {
+	if !d.room(c.Level) {
+		return
+	}
 	line, column := d.place(at.start)
 	d.problems = append(d.problems, Problem{
 		File: d.name, Line: line, Column: column, Level: c.Level, Code: c.ID,
 		Message: fmt.Sprintf(format, args...), Fix: fix, Why: c.Why,
 		Source: d.shown(line), Width: d.width(at),
 	})
+}
+
+// mostTold bounds the problems of each level that are told. Nobody reads more,
+// and a broken list of a hundred thousand rules must not cost the memory of the
+// gate. Errors are bounded apart from warnings, so that none is lost behind them.
+const mostTold = 1000
+
+// room counts one more problem of a level, and reports whether it is to be told.
+func (d *document) room(l Level) bool {
+	if d.told == nil {
+		d.told = map[Level]int{}
+	}
+	d.told[l]++
+	return d.told[l] <= mostTold
 }
 
 // reportFile adds a problem of the file as a whole.
@@ -126,6 +144,6 @@ func (d *document) finish() []Problem {
 // values.
 func (d *document) fresh() *document {
 	again := *d
-	again.problems = nil
+	again.problems, again.told = nil, nil
 	return &again
 }

@@ -73,3 +73,10 @@ func TestTheDefaultRulesLoadWithTheBuiltInServiceTags(t *testing.T) {
 		require.Equal(t, reason.String(), ask(t, loaded, "127.0.0.1", target).Reason.String(), target)
 	}
 }
+
+func TestABrokenListOfAHundredThousandRulesIsToldInBounds(t *testing.T) {
+	loaded, problems := Load("rules.toml", []byte("version = 1\n"+strings.Repeat("[[allow]]\n", 20000)), testEnv(t))
+	require.Nil(t, loaded)
+	require.Len(t, problems, 1000)
+	require.True(t, HasErrors(problems))
+}
