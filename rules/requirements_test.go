@@ -133,8 +133,37 @@ func loadText(t testing.TB, text string) *Loaded {
 func ask(t testing.TB, l *Loaded, client, target string) policy.Verdict {
 	c, err := ParseTarget(target)
 	require.NoError(t, err)
-	c.Client, c.At, c.AsIfInspected = netip.MustParseAddr(client), testNow, true
+	c.Client, c.At = netip.MustParseAddr(client), testNow
+	explained, enforced := l.Policy.Explain(c).Verdict, enforcement(l.Policy, c)
+	require.Equal(t, enforced, explained, "explain and enforcement differ on %s", target)
+	c.AsIfInspected = true
 	return l.Policy.Explain(c).Verdict
+}
+
+// enforcement asks the questions of the gate one by one, as the proxy and the
+// DNS filter do for a passage that turns out like this.
+func enforcement(p *policy.Policy, c policy.Case) policy.Verdict {
+	var v policy.Verdict
+	var permit policy.Permit
+	switch {
+	case c.Kind == policy.CaseDNS:
+		v, permit = p.Query(policy.Query{At: c.At, Client: c.Client, Name: c.Dest.Host, Type: c.QueryType})
+	case c.Kind == policy.CaseConnect || c.Secure:
+		v, permit = p.Connect(policy.Connect{At: c.At, Surface: policy.CONNECT, Client: c.Client, Dest: c.Dest})
+	}
+	if v.Effect == policy.Inspect && c.Kind == policy.CaseRequest || c.Kind == policy.CaseRequest && !c.Secure {
+		v, permit = p.Request(policy.Request{At: c.At, Client: c.Client, Dest: c.Dest, Secure: c.Secure, Method: c.Method,
+			Path: c.Path, Body: c.UploadStated, Upload: c.Upload, Upgrade: c.Upgrade})
+	}
+	if v.Allowed() && c.Addr.IsValid() {
+		v, permit = p.Answer(policy.Answer{At: c.At, Permit: permit, Addr: c.Addr})
+	}
+	if v.Allowed() && c.TypeStated {
+		if judged, next := p.Response(policy.Response{At: c.At, Permit: permit, Type: c.Type}); next.Valid() || judged.Reason != policy.NoPolicy {
+			v = judged
+		}
+	}
+	return v
 }
 
 // The addresses that a row may lead to, by what its pack's rule pins it to.
