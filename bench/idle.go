@@ -64,10 +64,10 @@ func openTunnels(ctx context.Context, p plan, r route) []net.Conn {
 	var mu sync.Mutex
 	var open []net.Conn
 	g, ctx := errgroup.WithContext(ctx)
-	todo := make(chan struct{})
+	openings := make(chan struct{})
 	for range p.Clients {
 		g.Go(func() error {
-			for range todo {
+			for range openings {
 				c, err := openTunnel(ctx, r, time.Now().Add(patience))
 				if err != nil {
 					return err
@@ -86,12 +86,12 @@ func openTunnels(ctx context.Context, p plan, r route) []net.Conn {
 feed:
 	for range p.Tunnels {
 		select {
-		case todo <- struct{}{}:
+		case openings <- struct{}{}:
 		case <-ctx.Done(): // one could not be opened
 			break feed
 		}
 	}
-	close(todo)
+	close(openings)
 	g.Wait()
 	return open
 }
