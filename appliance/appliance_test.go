@@ -454,7 +454,7 @@ func TestAServerToAskThatIsTheGateItselfIsRefused(t *testing.T) {
 		{"for a zone", "[[dns.forward]]\nzone = \"school.test\"\nservers = %q", "dns.forward of school.test: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ln, err := net.Listen("tcp", "127.0.0.79:0") // nothing else listens there
 			require.NoError(t, err)
 			at := ln.Addr().String()
 			require.NoError(t, ln.Close())

@@ -216,15 +216,6 @@ func (g *gate) connect(host string, port int) *nettest.Peer {
 
 func portOf(o *nettest.Origin) string { return strconv.Itoa(o.Port) }
 
-// freePort is a port on which nobody listens.
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
 func methods(list ...string) func(*policy.Rule) { return func(r *policy.Rule) { r.Methods = list } }
 
 func prefixesOf(list ...string) (p []netip.Prefix) {

@@ -257,7 +257,7 @@ func TestTheRefusalComesInTheFormTheClientLikes(t *testing.T) {
 
 func TestUpstreamTroubleIsToldWithoutSayingWhere(t *testing.T) {
 	closed := nettest.NewOrigin(t)
-	refusedPort := freePort(t)
+	const refusedPort = 1 // tcpmux: nobody listens there
 	for _, test := range []struct {
 		name, kind, reason string
 		port, status       int

@@ -100,7 +100,8 @@ type gate struct {
 // newGate writes the files; Start runs the binary.
 func newGate(t *testing.T, bin, rules string, upstream *nettest.DNS) *gate {
 	t.Helper()
-	g := &gate{bin: bin, dir: t.TempDir(), proxy: freePort(t), dns: freePort(t), admin: freePort(t)}
+	at := freeAddresses(t, "127.0.0.77", 3)
+	g := &gate{bin: bin, dir: t.TempDir(), proxy: at[0], dns: at[1], admin: at[2]}
 	g.write(t, "rules.toml", rules)
 	g.write(t, "tags.json", testTags)
 	g.write(t, "gatehouse.toml", fmt.Sprintf(`
@@ -135,12 +136,18 @@ const testTags = `{"changeNumber": 1, "cloud": "Public", "values": [
   "properties": {"changeNumber": 1, "region": "", "regionId": 0, "platform": "Azure", "systemService": "AzureServiceBus",
    "addressPrefixes": ["127.0.0.5/32"], "networkFeatures": null}}]}`
 
-func freePort(t *testing.T) string {
+// freeAddresses are different ports of one address. The address is used by
+// nothing else on the machine, so that they stay free until the gate takes them:
+// a port of 127.0.0.1 may be any other test's by then.
+func freeAddresses(t *testing.T, host string, n int) (free []string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	for range n {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		require.NoError(t, err)
+		defer ln.Close()
+		free = append(free, ln.Addr().String())
+	}
+	return free
 }
 
 func (g *gate) path(name string) string { return filepath.Join(g.dir, name) }

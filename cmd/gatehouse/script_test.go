@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net"
+	"fmt"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -12,24 +12,15 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the dialogues in testdata/script: what somebody types, and
-// what he is told. Each has a folder of its own, and PORT1 to PORT3 are ports of
-// loopback that were free a moment ago.
+// what he is told. Each has a folder of its own, and ADDRESS1 to ADDRESS3
+// are places to listen at.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home")
-			for _, name := range []string{"PORT1", "PORT2", "PORT3"} {
-				ln, err := net.Listen("tcp", "127.0.0.1:0")
-				if err != nil {
-					return err
-				}
-				defer ln.Close()
-				_, port, err := net.SplitHostPort(ln.Addr().String())
-				if err != nil {
-					return err
-				}
-				e.Setenv(name, port)
+			for i, at := range freeAddresses(t, "127.0.0.78", 3) {
+				e.Setenv(fmt.Sprintf("ADDRESS%d", i+1), at)
 			}
 			return nil
 		},
