@@ -151,7 +151,9 @@ func resolverTo(t testing.TB, up *nettest.DNS, c *clock, changes ...func(*Resolv
 	for _, change := range changes {
 		change(&config)
 	}
-	return NewResolver(config, ResolverDeps{Now: c.Now})
+	r := NewResolver(config, ResolverDeps{Now: c.Now})
+	t.Cleanup(r.Close) // before up is gone, so that what is being renewed comes to its end
+	return r
 }
 
 // hasty makes a resolver give up soon.
