@@ -40,6 +40,7 @@ func JSON(dst []byte, r *Record) []byte {
 	o.raw("first_byte_ms", func(b []byte) []byte { return appendMillis(b, r.FirstByte) })
 	o.raw("dur_ms", func(b []byte) []byte { return appendMillis(b, r.Duration) })
 	o.text("end", r.ending())
+	o.number("status", int64(r.Status))
 	if r.Repeats > 0 {
 		o.number("repeats", int64(r.Repeats))
 	}

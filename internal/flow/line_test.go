@@ -17,9 +17,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// fields are the fields of the decision log, in their order: a contract.
+// fields are the fields of the decision log, in their order: a contract, but for
+// the last, which came later.
 const fields = "ts, id, surface, client, group, user, host, cname, ip, port, protocol, method, path, type, upload, " +
-	"verdict, would, reason, rule, rule_line, pack, policy_sha, sent, received, first_byte_ms, dur_ms, end"
+	"verdict, would, reason, rule, rule_line, pack, policy_sha, sent, received, first_byte_ms, dur_ms, end, status"
 
 func at() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.FixedZone("", 3600)) }
 
@@ -150,7 +151,7 @@ func TestOnlyALineOfRepeatsSaysHowMany(t *testing.T) {
 	r := question()
 	require.NotContains(t, string(JSON(nil, r)), "repeats")
 	r.Repeats = 41
-	require.Contains(t, string(JSON(nil, r)), `"end":"refused","repeats":41}`)
+	require.Contains(t, string(JSON(nil, r)), `"status":0,"repeats":41}`)
 }
 
 // counter is a Sink that counts repeats.

@@ -22,14 +22,14 @@ func run(l *Log) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-func named(i int) *Record { return &Record{ID: strconv.Itoa(i)} }
+func numbered(i int) *Record { return &Record{ID: strconv.Itoa(i)} }
 
 func TestLogWritesEveryRecordBeforeRunReturns(t *testing.T) {
 	var out bytes.Buffer
 	l := NewLog(LogConfig{Out: &out, Format: func(dst []byte, r *Record) []byte { return append(append(dst, r.ID...), '\n') }})
 	var want strings.Builder
 	for i := range 5000 {
-		l.Record(named(i))
+		l.Record(numbered(i))
 		want.WriteString(strconv.Itoa(i) + "\n")
 	}
 	run(l)()
@@ -51,10 +51,10 @@ func TestLogNeverBlocksTheGateAndCountsWhatItDrops(t *testing.T) {
 	out := stuck{began: make(chan struct{}, 2), free: make(chan struct{})}
 	l := NewLog(LogConfig{Out: out, Queue: 4})
 	stop := run(l)
-	l.Record(named(0))
+	l.Record(numbered(0))
 	<-out.began // the writer holds one line and takes no more
 	for i := range 99 {
-		l.Record(named(i + 1))
+		l.Record(numbered(i + 1))
 	}
 	require.Equal(t, uint64(99-4), l.Dropped(), "all that the queue does not hold")
 	close(out.free)
@@ -91,11 +91,11 @@ func TestAFullDiskCostsLinesAndIsSaidOnce(t *testing.T) {
 	l := NewLog(LogConfig{Out: out, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	stop := run(l)
 	for i := range 3 {
-		l.Record(named(i))
+		l.Record(numbered(i))
 		<-out.wrote
 	}
 	out.set(false)
-	l.Record(named(3))
+	l.Record(numbered(3))
 	require.Contains(t, <-out.wrote, `"id":"3"`)
 	stop()
 	require.Equal(t, uint64(3), l.Dropped())
@@ -126,7 +126,7 @@ func TestADiskThatFillsUpAmidABurstCostsTheLinesItDidNotTake(t *testing.T) {
 		return append(append(dst, r.ID...), '\n')
 	}})
 	for i := range 5 {
-		l.Record(named(i))
+		l.Record(numbered(i))
 	}
 	run(l)()
 	require.Equal(t, "0\n1", out.String())
@@ -142,7 +142,7 @@ func TestARecordThatBreaksTheFormatterCostsItsLineOnly(t *testing.T) {
 		return append(append(dst, r.ID...), '\n')
 	}})
 	for i := range 3 {
-		l.Record(named(i))
+		l.Record(numbered(i))
 	}
 	run(l)()
 	require.Equal(t, "0\n2\n", out.String())
@@ -153,7 +153,7 @@ func TestRingKeepsTheLastDecisions(t *testing.T) {
 	g := NewRing(3)
 	require.Nil(t, g.Find("1"))
 	for i := range 5 {
-		g.Record(named(i))
+		g.Record(numbered(i))
 	}
 	require.Nil(t, g.Find("1"), "forgotten")
 	require.Equal(t, "2", g.Find("2").ID)
@@ -179,7 +179,7 @@ func TestAPanicInOneSinkReachesNeitherTheGateNorTheOthers(t *testing.T) {
 	g := NewRing(1)
 	var fault any
 	book := Book{Sinks: []Sink{faulty{}, g}, Faults: func(_ Sink, f any) { fault = f }}
-	book.Record(named(7))
+	book.Record(numbered(7))
 	require.Equal(t, "a fault", fault)
 	require.NotNil(t, g.Find("7"))
 }
