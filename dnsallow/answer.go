@@ -93,14 +93,14 @@ func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, per
 		o.verdict = r.verdict
 		return o
 	case !r.verdict.Allowed():
-		return block(r.verdict, dns.RcodeSuccess).until(r.until)
+		return block(r.verdict, dns.RcodeSuccess).until(r.chain.until)
 	}
 	answer, ends := records(in.name(), r)
 	o := outcome{
 		verdict: r.verdict, answer: answer, ends: ends,
 		aliases: r.leads[0].permit.Aliases(), addr: r.leads[0].permit.Addr(),
-	}.until(r.ripe) // from then on the long way, which renews what is hot
-	if r.stale {
+	}.until(r.chain.ripe) // from then on the long way, which renews what is hot
+	if r.chain.stale {
 		return o.with(dns.ExtendedErrorCodeStaleAnswer)
 	}
 	return o

@@ -97,3 +97,23 @@ func BenchmarkNewNames(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkResolve measures what every proxied request asks: where a name leads
+// whose addresses of both families are known.
+func BenchmarkResolve(b *testing.B) {
+	clock := newClock()
+	up := nettest.NewDNS(b, append([]string{"www.example.org. 300 IN A 93.184.216.34"}, schoolZone...)...)
+	r := resolverTo(b, up, clock)
+	p := crowded(b, 10)
+	for what, name := range map[string]string{"one address": "www.example.org", "Service Bus chain": "emergeen.servicebus.windows.net"} {
+		permit := permit(b, p, loopback, name, 443, clock.Now())
+		b.Run(what, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if permits, _, err := r.Resolve(b.Context(), permit); err != nil || len(permits) == 0 {
+					b.Fatal("no address: ", err)
+				}
+			}
+		})
+	}
+}

@@ -29,7 +29,8 @@ const (
 // facts is what upstream said about one question, as it was said: nothing in it
 // is judged. It is immutable.
 type facts struct {
-	links     []link
+	aliases   []policy.Host   // where the alias chain leads: each name from the one before
+	aliasTTLs []time.Duration // of each
 	addresses []address
 	nxdomain  bool
 	// open: the alias chain ends at a name of which upstream said nothing.
@@ -43,13 +44,6 @@ type facts struct {
 	// answered is when one last did.
 	stale    bool
 	answered time.Time
-}
-
-// link is one alias: the name it leads to. The name it starts from is the
-// question's or the previous link's.
-type link struct {
-	target policy.Host
-	ttl    time.Duration
 }
 
 type address struct {
@@ -98,9 +92,9 @@ func (f *facts) again(now time.Time) *facts {
 		old.answered = f.stored
 	}
 	old.stale, old.stored, old.ttl = true, now, staleRetry
-	old.links, old.addresses = slices.Clone(f.links), slices.Clone(f.addresses)
-	for i := range old.links {
-		old.links[i].ttl = staleTTL
+	old.aliasTTLs, old.addresses = slices.Clone(f.aliasTTLs), slices.Clone(f.addresses)
+	for i := range old.aliasTTLs {
+		old.aliasTTLs[i] = staleTTL
 	}
 	for i := range old.addresses {
 		old.addresses[i].ttl = staleTTL
@@ -121,16 +115,17 @@ func collect(reply *dns.Msg, q question, now time.Time) (*facts, error) {
 		if !ok {
 			break
 		}
-		l, err := follow(target)
+		host, err := targetOf(target)
 		if err != nil {
 			return nil, err
 		}
-		if len(f.links) == maxLinks {
+		if len(f.aliases) == maxLinks {
 			return nil, invalidError("its alias chain is too long, or a loop")
 		}
-		f.links = append(f.links, l)
-		f.ttl = min(f.ttl, l.ttl)
-		name = l.target.Name()
+		ttl := clamp(seconds(target.Hdr.Ttl))
+		f.aliases, f.aliasTTLs = append(f.aliases, host), append(f.aliasTTLs, ttl)
+		f.ttl = min(f.ttl, ttl)
+		name = host.Name()
 	}
 	for _, a := range owned[name] {
 		if len(f.addresses) < maxAddresses {
@@ -156,7 +151,7 @@ func (f *facts) conclude(reply *dns.Msg) {
 			ttl, ok = min(seconds(soa.Hdr.Ttl), seconds(soa.Minttl)), true
 		}
 	}
-	if len(f.links) > 0 && !f.nxdomain && !ok {
+	if len(f.aliases) > 0 && !f.nxdomain && !ok {
 		f.open = true
 		return
 	}
@@ -199,12 +194,12 @@ func addressOf(rr dns.RR) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-func follow(c *dns.CNAME) (link, error) {
+func targetOf(c *dns.CNAME) (policy.Host, error) {
 	h, err := policy.ParseHost(c.Target)
 	if err != nil || h.IsIP() {
-		return link{}, invalidError("an alias leads to something that is no host name")
+		return policy.Host{}, invalidError("an alias leads to something that is no host name")
 	}
-	return link{h, clamp(seconds(c.Hdr.Ttl))}, nil
+	return h, nil
 }
 
 // seconds reads a TTL; one with the top bit set is none (RFC 2181, section 8).

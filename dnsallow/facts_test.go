@@ -32,8 +32,8 @@ func said(t testing.TB, rcode int, lines ...string) *dns.Msg {
 // told spells facts out.
 func (f *facts) told() string {
 	s := ""
-	for _, l := range f.links {
-		s += l.target.Name() + " "
+	for _, a := range f.aliases {
+		s += a.Name() + " "
 	}
 	for _, a := range f.addresses {
 		s += a.addr.String() + " "
@@ -123,7 +123,7 @@ func TestCollectRefusesChainsThatLeadNowhere(t *testing.T) {
 	f, err := collect(said(t, dns.RcodeSuccess, append(long[:maxLinks], fmt.Sprintf("n%d.example. 9 IN A 13.74.1.1", maxLinks))...),
 		question{"q.example", dns.TypeA}, time.Unix(0, 0))
 	require.NoError(t, err, "the longest chain that is followed")
-	require.Len(t, f.links, maxLinks)
+	require.Len(t, f.aliases, maxLinks)
 }
 
 // oneStep answers like a server that does not follow aliases.
@@ -192,15 +192,15 @@ func FuzzCollect(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			require.LessOrEqual(t, len(f.links), maxLinks)
+			require.LessOrEqual(t, len(f.aliases), maxLinks)
 			require.LessOrEqual(t, len(f.addresses), maxAddresses)
 			require.GreaterOrEqual(t, f.ttl, ttlFloor)
 			require.LessOrEqual(t, f.ttl, ttlCeiling)
 			for _, a := range f.addresses {
 				require.Equal(t, qtype == dns.TypeA, a.addr.Is4())
 			}
-			for _, l := range f.links {
-				require.False(t, l.target.IsIP())
+			for _, a := range f.aliases {
+				require.False(t, a.IsIP())
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package dnsallow
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"gatehouse/policy"
@@ -16,61 +17,56 @@ const maxAsks = 8
 // anew for each: the policy may say yes to one and no to the next.
 type resolution struct {
 	verdict policy.Verdict
-	links   []timedLink // what led there
-	leads   []lead      // the judged addresses, in upstream's order
-	until   time.Time   // when what upstream said has run down
-	ripe    time.Time   // when it is to be renewed
-	stale   bool        // a part of it had, and is used all the same
+	leads   []lead // the judged addresses, in upstream's order
+	chain   chain  // what led there
 }
 
 // lead is one address an asker may be led to.
 type lead struct {
 	permit policy.Permit
-	until  time.Time
+	until  time.Time // when it has run down
 }
 
-// chain gathers what several questions say about one name.
+// chain is what several questions say about one name, in the order in which they
+// were asked: all but the last only lead on.
 type chain struct {
-	links     []timedLink
-	aliases   []policy.Host // the targets of links
-	addresses []timedAddress
-	until     time.Time // the first moment at which a part of it has run down
-	ripe      time.Time // the first moment at which a part of it is to be renewed
-	stale     bool
-}
-
-// timedLink and timedAddress are facts with the moment at which they run down.
-type timedLink struct {
-	target policy.Host
-	until  time.Time
-}
-
-type timedAddress struct {
-	addr  netip.Addr
-	until time.Time
+	parts   [maxAsks]*facts
+	n       int
+	aliases []policy.Host // all of them; not to be changed
+	until   time.Time     // the first moment at which a part of it has run down
+	ripe    time.Time     // the first moment at which a part of it is to be renewed
+	stale   bool          // a part of it has run down, and is used all the same
 }
 
 // resolve finds and judges the addresses of one family for a permit. The error
 // is an *Error. Where the verdict denies there are no leads.
 func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint16) (resolution, error) {
-	name := permit.Dest().Host.Name()
-	if v, ok := r.mayAsk(permit, question{name, qtype}); !ok {
+	if v, ok := r.mayAsk(permit, question{permit.Dest().Host.Name(), qtype}); !ok {
 		return resolution{verdict: v}, nil
 	}
+	return r.follow(permit, qtype, func(q question) (*facts, error) { return r.lookup(ctx, q) })
+}
+
+// follow goes where look's facts lead, and judges what is there.
+func (r *Resolver) follow(permit policy.Permit, qtype uint16, look func(question) (*facts, error)) (resolution, error) {
+	name := permit.Dest().Host.Name()
 	var c chain
 	for range maxAsks {
-		f, err := r.lookup(ctx, question{name, qtype})
+		f, err := look(question{name, qtype})
 		if err != nil {
 			return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: err}
 		}
 		now := r.now()
-		if c.extend(f); len(c.links) > maxLinks {
+		if c.extend(f); len(c.aliases) > maxLinks {
 			break
 		}
-		aliases, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases})
+		if len(c.aliases) > 0 || len(f.addresses) == 0 { // else the addresses say it all
+			v, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases})
+			if !v.Allowed() {
+				return resolution{verdict: v, chain: c}, nil
+			}
+		}
 		switch {
-		case !aliases.Allowed():
-			return resolution{verdict: aliases, until: c.until}, nil
 		case len(f.addresses) > 0:
 			return judge(permit, c, now), nil
 		case !f.open:
@@ -108,13 +104,13 @@ func (r *Resolver) mayAsk(permit policy.Permit, q question) (policy.Verdict, boo
 // extend adds what one more question said.
 func (c *chain) extend(f *facts) {
 	c.stale = c.stale || f.stale
-	for _, l := range f.links {
-		c.links = append(c.links, timedLink{l.target, f.stored.Add(l.ttl)})
-		c.aliases = append(c.aliases, l.target)
+	if c.n == 0 {
+		c.aliases = f.aliases
+	} else {
+		c.aliases = slices.Concat(c.aliases, f.aliases)
 	}
-	for _, a := range f.addresses {
-		c.addresses = append(c.addresses, timedAddress{a.addr, f.stored.Add(a.ttl)})
-	}
+	c.parts[c.n] = f
+	c.n++
 	if until := f.stored.Add(f.ttl); c.until.IsZero() || until.Before(c.until) {
 		c.until = until
 	}
@@ -127,44 +123,31 @@ func (c *chain) extend(f *facts) {
 // the rules would refuse is used only where there is no better one, so that the
 // passage goes the way it will go when the rules are enforced.
 func judge(permit policy.Permit, c chain, now time.Time) resolution {
-	var good, would, bad judged
-	for _, a := range c.addresses {
+	last := c.parts[c.n-1]
+	best := resolution{leads: make([]lead, 0, len(last.addresses)), chain: c}
+	var no policy.Verdict // why no address was left
+	for i, a := range last.addresses {
 		v, p := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases, Addr: a.addr})
-		l := lead{p, a.until}
 		switch {
 		case !v.Allowed():
-			bad.add(v, l)
-		case v.Would:
-			would.add(v, l)
-		default:
-			good.add(v, l)
+			// A deny, which the policy names only for an address that an allow would
+			// have taken, says more than what is said of the first.
+			if i == 0 || v.Reason == policy.DeniedByRule && no.Reason != policy.DeniedByRule {
+				no = v
+			}
+			continue
+		case len(best.leads) > 0 && v.Would && !best.verdict.Would:
+			continue
+		case len(best.leads) > 0 && best.verdict.Would && !v.Would:
+			best.leads = best.leads[:0]
 		}
-	}
-	for _, best := range []judged{good, would} {
-		if len(best.leads) > 0 {
-			return resolution{verdict: best.verdicts[0], links: c.links, leads: best.leads, until: c.until, ripe: c.ripe, stale: c.stale}
+		if len(best.leads) == 0 {
+			best.verdict = v
 		}
+		best.leads = append(best.leads, lead{p, last.stored.Add(a.ttl)})
 	}
-	return resolution{verdict: refusal(bad.verdicts), until: c.until}
-}
-
-type judged struct {
-	verdicts []policy.Verdict
-	leads    []lead
-}
-
-func (j *judged) add(v policy.Verdict, l lead) {
-	j.verdicts = append(j.verdicts, v)
-	j.leads = append(j.leads, l)
-}
-
-// refusal sums up why no address was left: a deny, which the policy names only
-// for an address that an allow would have taken, else what is said of the first.
-func refusal(verdicts []policy.Verdict) policy.Verdict {
-	for _, v := range verdicts {
-		if v.Reason == policy.DeniedByRule {
-			return v
-		}
+	if len(best.leads) == 0 {
+		return resolution{verdict: no, chain: c}
 	}
-	return verdicts[0]
+	return best
 }

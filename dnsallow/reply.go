@@ -121,14 +121,16 @@ func minimal(name string) []dns.RR {
 // then the addresses, under the question's name; and when each has run down.
 func records(question string, r resolution) (list []dns.RR, ends []time.Time) {
 	owner := question
-	for _, l := range r.links {
-		target := dns.Fqdn(l.target.Name())
-		list = append(list, &dns.CNAME{
-			Hdr:    dns.RR_Header{Name: owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET},
-			Target: target,
-		})
-		ends = append(ends, l.until)
-		owner = target
+	for _, f := range r.chain.parts[:r.chain.n] {
+		for i, alias := range f.aliases {
+			target := dns.Fqdn(alias.Name())
+			list = append(list, &dns.CNAME{
+				Hdr:    dns.RR_Header{Name: owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET},
+				Target: target,
+			})
+			ends = append(ends, f.stored.Add(f.aliasTTLs[i]))
+			owner = target
+		}
 	}
 	for _, l := range r.leads {
 		list = append(list, addressRecord(owner, l.permit.Addr(), 0))

@@ -65,6 +65,7 @@ type Resolver struct {
 	config    ResolverConfig
 	now       func() time.Time
 	exchanger exchanger
+	hosts     map[string][]netip.Addr // of the configuration, by lower-case name
 
 	cache   *cache
 	flights flights
@@ -100,8 +101,12 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	hosts := make(map[string][]netip.Addr, len(c.Hosts))
+	for h, list := range c.Hosts {
+		hosts[h.Name()] = list
+	}
 	return &Resolver{
-		config: c, now: d.Now, cache: newCache(c.CacheBytes),
+		config: c, now: d.Now, hosts: hosts, cache: newCache(c.CacheBytes),
 		tunnels: pace[wildcard]{limit: orElse(c.NewNames, defaultNewNames), window: time.Minute},
 		exchanger: exchanger{
 			try: c.Try, total: c.Total, hedge: orElse(c.Hedge, defaultHedge), observe: d.Observe, now: d.Now,
@@ -130,13 +135,21 @@ func (r *Resolver) lookup(ctx context.Context, q question) (*facts, error) {
 	if f := r.configured(q); f != nil {
 		return f, nil
 	}
-	if f, ripe := r.cache.get(q, r.now()); f != nil {
-		if ripe {
-			r.renew(context.WithoutCancel(ctx), q)
-		}
+	if f := r.kept(q); f != nil {
+		r.cache.hits.Add(1)
 		return f, f.failure
 	}
 	return r.flights.do(ctx, q, r.fetch)
+}
+
+// kept is what the cache holds of q, nil where it holds nothing. What is soon to
+// expire is renewed for whoever comes later.
+func (r *Resolver) kept(q question) *facts {
+	f, ripe := r.cache.get(q, r.now())
+	if ripe {
+		r.renew(q)
+	}
+	return f
 }
 
 // maxRenewals bounds how many answers are renewed at once.
@@ -144,7 +157,7 @@ const maxRenewals = 32
 
 // renew asks upstream for what is about to expire, besides those who still use
 // it. Where that fails, whoever comes next asks for himself.
-func (r *Resolver) renew(ctx context.Context, q question) {
+func (r *Resolver) renew(q question) {
 	if r.renewals.Add(1) > maxRenewals {
 		r.renewals.Add(-1)
 		return
@@ -152,7 +165,7 @@ func (r *Resolver) renew(ctx context.Context, q question) {
 	r.renewing.Go(func() {
 		defer r.renewals.Add(-1)
 		defer func() { recover() }() // an answer that nobody waits for must not end the gate
-		if f, err := r.flights.do(ctx, q, r.refetch); err == nil {
+		if f, err := r.flights.do(context.Background(), q, r.refetch); err == nil {
 			r.cache.put(q, f)
 		}
 	})
@@ -165,6 +178,7 @@ func (r *Resolver) refetch(ctx context.Context, q question) (*facts, error) {
 // fetch asks upstream and keeps the answer.
 func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
 	if f, _ := r.cache.get(q, r.now()); f != nil { // somebody else's flight has just landed
+		r.cache.hits.Add(1)
 		return f, f.failure
 	}
 	old := r.cache.old(q, r.now())
@@ -218,12 +232,8 @@ func (r *Resolver) zone(name string) *Zone {
 
 // configured answers names of the configuration, nil for all others.
 func (r *Resolver) configured(q question) *facts {
-	if len(r.config.Hosts) == 0 {
-		return nil
-	}
-	h, err := policy.ParseHost(q.name)
-	list, ok := r.config.Hosts[h]
-	if err != nil || !ok {
+	list, ok := r.hosts[q.name]
+	if !ok {
 		return nil
 	}
 	f := &facts{stored: r.now(), ttl: hostTTL}
