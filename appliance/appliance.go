@@ -72,7 +72,7 @@ func New(o Options) *Appliance {
 	a.tally = metrics.New(metrics.Config{
 		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
 		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
-		Settle: func() { a.names.Settle() },
+		Rules: a.rulesInForce, Settle: func() { a.names.Settle() },
 	})
 	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
 	a.gate = a.newGate(book)
@@ -102,6 +102,18 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) },
 	})
+}
+
+// rulesInForce is what the metrics say of the rules.
+func (a *Appliance) rulesInForce() metrics.Rules {
+	s := a.rulebook.Status()
+	if s == nil { // not started
+		return metrics.Rules{}
+	}
+	return metrics.Rules{
+		InForce: s.Loaded != nil, LastGood: s.Source == FromLastGood,
+		Monitor: s.Loaded != nil && s.Policy().Mode(a.Now()) == policy.Monitor,
+	}
 }
 
 func (a *Appliance) newRulebook() *rulebook {

@@ -42,8 +42,9 @@ func (a *Appliance) newResolver() *dnsallow.Resolver {
 		rc.Zones = append(rc.Zones, dnsallow.Zone{Name: f.Zone.Host, Servers: upstreamsOf(f.Servers)})
 	}
 	return dnsallow.NewResolver(rc, dnsallow.ResolverDeps{
-		Now:     a.Now,
-		Observe: func(upstream string, took time.Duration, _ error) { a.tally.UpstreamAnswered(upstream, took) },
+		Now: a.Now,
+		// The tally is made after the resolver.
+		Observe: func(upstream string, took time.Duration, err error) { a.tally.UpstreamAnswered(upstream, took, err) },
 	})
 }
 

@@ -17,7 +17,9 @@ type question struct {
 }
 
 // Observer is told of every attempt to ask an upstream: which, how long it
-// took, and the error where there was no usable answer. It must not block.
+// took, and the error where there was no usable answer: context.Canceled where
+// the attempt was given up, because another was quicker or nobody waits. It must
+// not block.
 type Observer func(upstream string, took time.Duration, err error)
 
 // exchanger asks a list of upstreams one question. Each attempt over UDP has a
@@ -108,7 +110,7 @@ func (x *exchanger) queue(servers []Upstream) []Upstream {
 
 // attempt asks one upstream once. A panic is this attempt's failure.
 func (x *exchanger) attempt(ctx context.Context, servers []Upstream, u Upstream, q question) (r result) {
-	began := time.Now()
+	began, asked := time.Now(), ctx
 	r.upstream = u
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -116,13 +118,22 @@ func (x *exchanger) attempt(ctx context.Context, servers []Upstream, u Upstream,
 		}
 		r.took = time.Since(began)
 		if x.observe != nil {
-			x.observe(u.String(), r.took, r.err)
+			x.observe(u.String(), r.took, blame(asked, r.err))
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, x.try)
 	defer cancel()
 	r.reply, r.err = x.usable(ctx, servers, u, q)
 	return r
+}
+
+// blame is what an attempt's error says of the upstream: where it was given up,
+// nothing.
+func blame(asked context.Context, err error) error {
+	if err != nil && errors.Is(asked.Err(), context.Canceled) {
+		return context.Canceled
+	}
+	return err
 }
 
 // usable is an answer that says yes or no.

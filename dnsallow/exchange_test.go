@@ -3,6 +3,7 @@ package dnsallow
 import (
 	"context"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -280,4 +281,15 @@ func TestSystemUpstreams(t *testing.T) {
 	require.ErrorContains(t, err, "set dns.upstreams")
 	_, err = SystemUpstreams("testdata/not-there")
 	require.Error(t, err)
+}
+
+func TestAnAttemptThatWasGivenUpBlamesNobody(t *testing.T) {
+	given, give := context.WithCancel(context.Background())
+	require.ErrorIs(t, blame(given, os.ErrDeadlineExceeded), os.ErrDeadlineExceeded)
+	give()
+	require.ErrorIs(t, blame(given, os.ErrDeadlineExceeded), context.Canceled)
+	require.NoError(t, blame(given, nil), "it answered all the same")
+	late, cancel := context.WithTimeout(context.Background(), 0)
+	defer cancel()
+	require.ErrorIs(t, blame(late, os.ErrDeadlineExceeded), os.ErrDeadlineExceeded, "all time was used up: that is the upstream's doing")
 }

@@ -49,6 +49,32 @@ func newState(r *prometheus.Registry, now func() time.Time) state {
 	return s
 }
 
+// Rules is what is in force at a moment.
+type Rules struct {
+	InForce  bool // false: there are none, everything is refused
+	LastGood bool // they are the last good file, not the one in its place
+	Monitor  bool // what they would refuse is let through
+}
+
+// showRules reads now at each scrape, for a day that ends changes the mode
+// without anybody loading anything.
+func showRules(r *prometheus.Registry, now func() Rules) {
+	show := func(name, help string, holds func(Rules) bool) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if holds(now()) {
+				return 1
+			}
+			return 0
+		}))
+	}
+	show("gatehouse_rules_in_force", "1 where rules are in force, 0 where there are none and everything is refused.",
+		func(r Rules) bool { return r.InForce })
+	show("gatehouse_rules_last_good", "1 where the last good file is in force, because the one in its place cannot be loaded.",
+		func(r Rules) bool { return r.LastGood })
+	show("gatehouse_rules_monitor_mode", "1 where the rules are in monitor mode: what they would refuse is let through.",
+		func(r Rules) bool { return r.Monitor })
+}
+
 // RulesLoaded notes that a rules file was put in force.
 func (t *Tally) RulesLoaded(sha256 string, unenforced int) {
 	t.state.reloadOK.Set(1)

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -23,6 +25,8 @@ type Config struct {
 	// CacheEntries and CacheHits tell of the DNS cache; nil: there is none.
 	CacheEntries func() int
 	CacheHits    func() uint64
+	// Rules says what is in force; nil: nothing is.
+	Rules func() Rules
 	// Settle brings the counts up to date before a scrape; nil: they always are.
 	Settle func()
 }
@@ -43,6 +47,7 @@ type Tally struct {
 	open      *prometheus.GaugeVec
 	queries   *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
+	failures  *prometheus.CounterVec
 	state     state
 }
 
@@ -54,10 +59,14 @@ func New(c Config) *Tally {
 	if c.Settle == nil {
 		c.Settle = func() {}
 	}
+	if c.Rules == nil {
+		c.Rules = func() Rules { return Rules{} }
+	}
 	t := &Tally{registry: prometheus.NewRegistry(), now: c.Now, settle: c.Settle}
 	t.countPassages()
 	t.countNames(c)
 	t.state = newState(t.registry, c.Now)
+	showRules(t.registry, c.Rules)
 	t.describeProcess(c)
 	return t
 }
@@ -87,6 +96,8 @@ func (t *Tally) countNames(c Config) {
 	t.upstream = histograms(t.registry, "gatehouse_dns_upstream_duration_seconds",
 		"Time an upstream DNS server took to answer, or until it was given up.",
 		[]float64{.001, .005, .02, .05, .1, .25, .5, 1, 2, 5}, "upstream")
+	t.failures = counters(t.registry, "gatehouse_dns_upstream_failures_total",
+		"Attempts at an upstream DNS server that brought no usable answer; one that was given up because another was quicker is none.", "upstream")
 	entries, hits := func() float64 { return 0 }, func() float64 { return 0 }
 	if c.CacheEntries != nil {
 		entries = func() float64 { return float64(c.CacheEntries()) }
@@ -174,10 +185,15 @@ func (t *Tally) Record(r *flow.Record) {
 	t.relayed.WithLabelValues(surface, "received").Add(float64(r.Received))
 }
 
-// UpstreamAnswered notes how long an upstream DNS server took. The name is that
-// of the configuration, never one from the wire.
-func (t *Tally) UpstreamAnswered(upstream string, took time.Duration) {
+// UpstreamAnswered notes how long an upstream DNS server took, and the error
+// where it gave no usable answer; context.Canceled blames nobody. The name is
+// that of the configuration, never one from the wire.
+func (t *Tally) UpstreamAnswered(upstream string, took time.Duration, err error) {
 	t.upstream.WithLabelValues(upstream).Observe(took.Seconds())
+	failures := t.failures.WithLabelValues(upstream) // there from the first answer on, so that the first failure is a rise
+	if err != nil && !errors.Is(err, context.Canceled) {
+		failures.Inc()
+	}
 }
 
 // Handler serves the tally in the formats of Prometheus.

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -27,10 +28,13 @@ func fed(t *testing.T) *Tally {
 		LogDropped:   func() uint64 { return 3 },
 		CacheEntries: func() int { return 12 },
 		CacheHits:    func() uint64 { return 40 },
+		Rules:        func() Rules { return Rules{InForce: true, Monitor: true} },
 	})
 	tally.RulesLoaded("digest", 2)
 	tally.TagsLoaded(375, now().AddDate(0, 0, -2))
-	tally.UpstreamAnswered("9.9.9.9", 20*time.Millisecond)
+	tally.UpstreamAnswered("9.9.9.9", 20*time.Millisecond, nil)
+	tally.UpstreamAnswered("192.0.2.1", time.Second, os.ErrDeadlineExceeded)
+	tally.UpstreamAnswered("192.0.2.1", time.Second, fmt.Errorf("read: %w", context.Canceled))
 	allowed := policy.Verdict{Effect: policy.Allow, Reason: policy.Matched, Rule: &policy.Rule{Name: "exam-board"}}
 	for _, r := range []flow.Record{
 		{Surface: policy.HTTP, Verdict: allowed, Sent: 5, Received: 7, FirstByte: time.Millisecond, Duration: time.Second},
@@ -90,20 +94,34 @@ gatehouse_build_info{goversion="go1.26",revision="abc",version="v1.2.3"} 1
 # HELP gatehouse_dns_cache_entries Answers of upstream servers that the DNS cache holds.
 # TYPE gatehouse_dns_cache_entries gauge
 gatehouse_dns_cache_entries 12
+# HELP gatehouse_dns_upstream_failures_total Attempts at an upstream DNS server that brought no usable answer; one that was given up because another was quicker is none.
+# TYPE gatehouse_dns_upstream_failures_total counter
+gatehouse_dns_upstream_failures_total{upstream="192.0.2.1"} 1
+gatehouse_dns_upstream_failures_total{upstream="9.9.9.9"} 0
 # HELP gatehouse_log_dropped_total Lines of the decision log that were never written: the disk was full or the reader too slow.
 # TYPE gatehouse_log_dropped_total counter
 gatehouse_log_dropped_total 3
+# HELP gatehouse_rules_in_force 1 where rules are in force, 0 where there are none and everything is refused.
+# TYPE gatehouse_rules_in_force gauge
+gatehouse_rules_in_force 1
 # HELP gatehouse_rules_info Always 1; the label is the SHA-256 of the rules file in force.
 # TYPE gatehouse_rules_info gauge
 gatehouse_rules_info{sha256="newer"} 1
+# HELP gatehouse_rules_last_good 1 where the last good file is in force, because the one in its place cannot be loaded.
+# TYPE gatehouse_rules_last_good gauge
+gatehouse_rules_last_good 0
 # HELP gatehouse_rules_last_reload_success_timestamp_seconds When a rules file was last put in force.
 # TYPE gatehouse_rules_last_reload_success_timestamp_seconds gauge
 gatehouse_rules_last_reload_success_timestamp_seconds 1.772600767e+09
 # HELP gatehouse_rules_last_reload_successful 1 where the rules file that is in its place is the one in force, 0 where the last attempt to load it failed.
 # TYPE gatehouse_rules_last_reload_successful gauge
 gatehouse_rules_last_reload_successful 0
+# HELP gatehouse_rules_monitor_mode 1 where the rules are in monitor mode: what they would refuse is let through.
+# TYPE gatehouse_rules_monitor_mode gauge
+gatehouse_rules_monitor_mode 1
 `), "gatehouse_azure_tags_age_seconds", "gatehouse_azure_tags_change_number", "gatehouse_build_info",
-		"gatehouse_dns_cache_entries", "gatehouse_log_dropped_total", "gatehouse_rules_info",
+		"gatehouse_dns_cache_entries", "gatehouse_dns_upstream_failures_total", "gatehouse_log_dropped_total", "gatehouse_rules_info",
+		"gatehouse_rules_in_force", "gatehouse_rules_last_good", "gatehouse_rules_monitor_mode",
 		"gatehouse_rules_last_reload_success_timestamp_seconds", "gatehouse_rules_last_reload_successful"))
 }
 
