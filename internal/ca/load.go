@@ -45,7 +45,10 @@ func Load(dir string, now time.Time) (*Authority, error) {
 		return nil, fmt.Errorf("%w in %s; run: gatehouse ca init", ErrMissing, dir)
 	}
 	slices.SortStableFunc(a.generations, func(x, y Generation) int { return cmp.Compare(x.Begins().Unix(), y.Begins().Unix()) })
-	return a, a.ready(now)
+	if err := a.ready(now); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // ready finds the generation that signs, and reads its key and those of the
