@@ -230,14 +230,21 @@ func caseOf(r *flow.Record) (policy.Case, error) {
 	switch r.Surface {
 	case policy.DNS:
 		c.Kind, c.Dest.Port = policy.CaseDNS, 0
+		c.QueryType = map[string]uint16{"A": policy.TypeA, "AAAA": policy.TypeAAAA}[r.Query]
 	case policy.CONNECT, policy.Gateway:
 		c.Kind = policy.CaseConnect
 	default:
 		c.Kind, c.Method, c.Path, c.Secure = policy.CaseRequest, r.Method, policy.NewPath(r.Path), r.Protocol == policy.TLS
 		c.Upload, err = policy.ParseMediaType(r.Upload)
 		c.UploadStated = err == nil
-		c.Type, err = policy.ParseMediaType(r.Type)
-		c.TypeStated = err == nil || r.Verdict.Reason == policy.TypeNotListed
+		c.Type, _ = policy.ParseMediaType(r.Type) // one that cannot be read is none that a rule lists
+		c.TypeStated = typeJudged(r)
 	}
 	return c, nil
+}
+
+// typeJudged reports whether the type that came back was judged: that of a 2xx
+// answer with a body, and the one that was refused.
+func typeJudged(r *flow.Record) bool {
+	return r.Verdict.Reason == policy.TypeNotListed || r.Status/100 == 2 && r.Received > 0 && r.Method != "HEAD"
 }

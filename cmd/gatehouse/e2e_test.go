@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,6 +89,7 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("names are answered inside the region and refused outside", func(t *testing.T) { g.testNames(t, dns) })
 	t.Run("a reload under load loses no request", func(t *testing.T) { g.testReload(t) })
 	t.Run("explain agrees, and knows a decision by its id", func(t *testing.T) { g.testExplain(t) })
+	t.Run("the rules in force decide what they decided", func(t *testing.T) { g.testReplay(t) })
 	t.Run("the last good file survives", func(t *testing.T) { g.testLastGood(t) })
 }
 
@@ -338,4 +341,16 @@ func (g *gate) testLastGood(t *testing.T) {
 	out, code = g.curl(t, "-f", "http://www.groupcall.co.uk/update.inf")
 	require.Zero(t, code, out)
 	require.Zero(t, g.terminate(t))
+}
+
+// testReplay has the rules decide everything anew that they decided so far. What
+// the names of the tests' world lead to is public to the gate under test only.
+func (g *gate) testReplay(t *testing.T) {
+	g.eventually(t, "the decision log has been written", func() bool {
+		text, err := os.ReadFile(g.path("decisions.json"))
+		return err == nil && bytes.Count(text, []byte("\n")) > 10
+	})
+	out, err := exec.Command(g.bin, "replay", "--config", g.path("gatehouse.toml"), g.path("decisions.json")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "nothing would be decided otherwise\n")
 }

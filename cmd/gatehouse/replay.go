@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/appliance"
+)
+
+func newReplay() *cobra.Command {
+	var config, rulesFile string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "replay LOG…",
+		Short: "say what the rules would have decided about passages of the past",
+		Long: `replay reads decision logs (JSON; "-" is standard input), asks the rules about each
+passage again, as of today, and tells what would be decided otherwise: first what
+would be refused, the most frequent first. Ask it before new rules are applied.
+What no rules decide, or the log does not tell, is counted and not judged.
+Exit code: 0 nothing would be decided otherwise, 1 something would, 2 error.`,
+		Example: "  gatehouse replay --rules new.toml /var/log/gatehouse/decisions.log*",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, logs []string) error {
+			files, err := appliance.Locate(config, rulesFile)
+			if err != nil {
+				return err
+			}
+			return replay(cmd, files, logs, asJSON)
+		},
+	}
+	configFlag(c, &config)
+	rulesFlag(c, &rulesFile)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func replay(cmd *cobra.Command, files appliance.Files, logs []string, asJSON bool) error {
+	loaded, err := loadRules(cmd, files)
+	if err != nil {
+		return err
+	}
+	y := appliance.NewReplay(loaded.Policy, time.Now())
+	for _, path := range logs {
+		if err := readFrom(cmd, path, y.Read); err != nil {
+			return fmt.Errorf("%w; name decision logs that can be read", err)
+		}
+	}
+	y.Done()
+	if asJSON {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(y)
+	} else {
+		_, err = io.WriteString(cmd.OutOrStdout(), y.String())
+	}
+	if err == nil && len(y.Changes) > 0 {
+		return exit(exitNo)
+	}
+	return err
+}
+
+// readFrom has read read the file at path, or standard input where that is "-".
+func readFrom(cmd *cobra.Command, path string, read func(io.Reader) error) error {
+	if path == "-" {
+		return read(cmd.InOrStdin())
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return read(f)
+}
