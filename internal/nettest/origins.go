@@ -2,17 +2,12 @@ package nettest
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -115,38 +110,14 @@ type TLSOrigin struct {
 // NewTLSOrigin serves the given names with a certificate of its own.
 func NewTLSOrigin(t testing.TB, names ...string) *TLSOrigin {
 	t.Helper()
-	cert, leaf := selfSigned(t, names)
+	own := SelfSigned(t, nil, names...)
 	o := &TLSOrigin{Roots: x509.NewCertPool()}
-	o.Roots.AddCert(leaf)
-	config := &tls.Config{Certificates: []tls.Certificate{cert}}
+	o.Roots.AddCert(own.Leaf)
+	config := &tls.Config{Certificates: []tls.Certificate{own}}
 	o.Addr, o.Port = serve(t, func(conn net.Conn) {
 		secure := tls.Server(conn, config)
 		defer secure.Close()
 		io.Copy(secure, secure)
 	})
 	return o
-}
-
-// selfSigned makes a certificate that is good for a day and for this test.
-func selfSigned(t testing.TB, names []string) (tls.Certificate, *x509.Certificate) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatalf("make a key: %v", err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test origin"}, DNSNames: names,
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatalf("make a certificate: %v", err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatalf("read the certificate back: %v", err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, leaf
 }

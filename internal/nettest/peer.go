@@ -2,6 +2,7 @@ package nettest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -129,15 +130,20 @@ func (p *Peer) Ended() (rest string, err error) {
 	return string(b), err
 }
 
-// Reset closes the connection with a reset.
+// Reset closes the connection with a reset, without a word of TLS where it is
+// one.
 func (p *Peer) Reset() {
-	if tcp, ok := p.Conn.(*net.TCPConn); ok {
+	conn := p.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
-	p.Conn.Close()
+	conn.Close()
 }
 
-// CloseWrite says that nothing more will come.
+// CloseWrite says that nothing more will come: on TLS by a close_notify alone.
 func (p *Peer) CloseWrite() {
 	p.t.Helper()
 	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
@@ -158,14 +164,30 @@ type Origin struct {
 // NewOrigin listens on loopback until the test ends.
 func NewOrigin(t testing.TB) *Origin {
 	t.Helper()
+	return newOrigin(t, func(conn net.Conn, take chan<- net.Conn) { take <- conn })
+}
+
+func newOrigin(t testing.TB, play func(net.Conn, chan<- net.Conn)) *Origin {
+	t.Helper()
 	o := &Origin{conns: make(chan net.Conn, 1024)}
-	o.Addr, o.Port = serve(t, func(conn net.Conn) { o.conns <- conn })
+	o.Addr, o.Port = serve(t, func(conn net.Conn) { play(conn, o.conns) })
 	t.Cleanup(func() {
 		for len(o.conns) > 0 {
 			(<-o.conns).Close()
 		}
 	})
 	return o
+}
+
+// NewSecureOrigin is an Origin that speaks TLS: its connections shake hands by
+// themselves.
+func NewSecureOrigin(t testing.TB, config *tls.Config) *Origin {
+	t.Helper()
+	return newOrigin(t, func(conn net.Conn, take chan<- net.Conn) {
+		secure := tls.Server(conn, config)
+		take <- secure
+		secure.Handshake() // whoever takes it finds out where it fails
+	})
 }
 
 // Take waits for the next connection.
