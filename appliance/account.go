@@ -183,6 +183,9 @@ func account(r *flow.Record, p *policy.Policy) Account {
 	a := Account{ID: r.ID, Passage: passage(r), Steps: []Step{}, Unchecked: []string{}, Notes: []string{
 		fmt.Sprintf("decided at %s for client %s", r.Time.Format("2006-01-02 15:04:05 MST"), r.Client),
 	}}
+	if r.Detail != "" {
+		a.Notes = append(a.Notes, r.Detail)
+	}
 	a.decided(r.Verdict)
 	c, err := caseOf(r)
 	switch {

@@ -3,6 +3,8 @@ package metrics
 import (
 	"slices"
 	"sync"
+
+	"gatehouse/internal/flow"
 )
 
 // maxRules bounds the rule names that get a series of their own, for the life
@@ -50,6 +52,14 @@ var queryTypes = []string{
 func queryType(name string) string {
 	if _, ok := slices.BinarySearch(queryTypes, name); ok {
 		return name
+	}
+	return "other"
+}
+
+// fault is a fault by its name; what is none of them is "other".
+func fault(f flow.Fault) string {
+	if slices.Contains(flow.Faults(), f) {
+		return string(f)
 	}
 	return "other"
 }

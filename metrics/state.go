@@ -15,6 +15,7 @@ type state struct {
 	unenforced prometheus.Gauge
 	tagsNumber prometheus.Gauge
 	tagsDate   *atomic.Pointer[time.Time]
+	caExpiry   *prometheus.GaugeVec // without labels: shown once it is set
 }
 
 func newState(r *prometheus.Registry, now func() time.Time) state {
@@ -35,9 +36,13 @@ func newState(r *prometheus.Registry, now func() time.Time) state {
 		rulesInfo: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gatehouse_rules_info", Help: "Always 1; the label is the SHA-256 of the rules file in force.",
 		}, []string{"sha256"}),
+		caExpiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gatehouse_inspection_ca_expiry_timestamp_seconds",
+			Help: "When the inspection CA in use ends, 0 where there is none; missing while inspection is off.",
+		}, nil),
 		tagsDate: new(atomic.Pointer[time.Time]),
 	}
-	r.MustRegister(s.rulesInfo, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	r.MustRegister(s.rulesInfo, s.caExpiry, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_azure_tags_age_seconds",
 		Help: "Age of the Azure service tags in force, by the date of their file.",
 	}, func() float64 {
@@ -97,4 +102,14 @@ func (t *Tally) RulesRefused() { t.state.reloadOK.Set(0) }
 func (t *Tally) TagsLoaded(changeNumber int, date time.Time) {
 	t.state.tagsNumber.Set(float64(changeNumber))
 	t.state.tagsDate.Store(&date)
+}
+
+// InspectionCA notes when the inspection CA in use ends; the zero time says that
+// inspection is on and there is no CA.
+func (t *Tally) InspectionCA(ends time.Time) {
+	seconds := 0.0
+	if !ends.IsZero() {
+		seconds = float64(ends.Unix())
+	}
+	t.state.caExpiry.WithLabelValues().Set(seconds)
 }

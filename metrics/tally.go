@@ -45,6 +45,7 @@ type Tally struct {
 	firstByte *prometheus.HistogramVec
 	relayed   *prometheus.CounterVec
 	open      *prometheus.GaugeVec
+	faults    *prometheus.CounterVec
 	queries   *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
 	failures  *prometheus.CounterVec
@@ -84,6 +85,9 @@ func (t *Tally) countPassages() {
 	t.relayed = counters(t.registry, "gatehouse_relayed_bytes_total",
 		"Octets of bodies and tunnels, sent to the destination or received from it, counted when the passage ends.",
 		"surface", "direction")
+	t.faults = counters(t.registry, "gatehouse_inspection_faults_total",
+		"TLS that was to be looked into and could not be: between client and gate, or between gate and destination.",
+		"fault")
 	t.open = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gatehouse_open_connections", Help: "Passages that are open now: exchanges and tunnels under way.",
 	}, []string{"surface"})
@@ -179,6 +183,9 @@ func (t *Tally) Record(r *flow.Record) {
 	if r.Surface == policy.DNS {
 		t.queries.WithLabelValues(v.String(), queryType(r.Query)).Inc()
 		return
+	}
+	if r.Fault != "" {
+		t.faults.WithLabelValues(fault(r.Fault)).Inc()
 	}
 	t.open.WithLabelValues(surface).Dec()
 	t.relayed.WithLabelValues(surface, "sent").Add(float64(r.Sent))

@@ -125,6 +125,18 @@ gatehouse_rules_monitor_mode 1
 		"gatehouse_rules_last_reload_success_timestamp_seconds", "gatehouse_rules_last_reload_successful"))
 }
 
+func TestTheInspectionCAIsToldOfOnceInspectionIsOn(t *testing.T) {
+	const name = "gatehouse_inspection_ca_expiry_timestamp_seconds"
+	tally := New(Config{Now: now})
+	count, err := testutil.GatherAndCount(tally.registry, name)
+	require.NoError(t, err)
+	require.Zero(t, count, "off: an alert on the time that is left must not fire")
+	tally.InspectionCA(now())
+	require.Equal(t, float64(now().Unix()), testutil.ToFloat64(tally.state.caExpiry))
+	tally.InspectionCA(time.Time{})
+	require.Zero(t, testutil.ToFloat64(tally.state.caExpiry), "on, and no CA")
+}
+
 func TestMetricsPassPromlint(t *testing.T) {
 	problems, err := testutil.GatherAndLint(fed(t).registry)
 	require.NoError(t, err)
@@ -183,6 +195,21 @@ func TestDocumentationAndCodeAgreeBothWays(t *testing.T) {
 	slices.Sort(inDocs)
 	require.NotEmpty(t, inCode)
 	require.Equal(t, inCode, inDocs)
+}
+
+func TestFaultsAreCountedAndDocumented(t *testing.T) {
+	tally := New(Config{})
+	docs, err := os.ReadFile("../docs/metrics.md")
+	require.NoError(t, err)
+	for _, f := range flow.Faults() {
+		tally.Record(&flow.Record{Surface: policy.CONNECT, Fault: f})
+		require.Equal(t, 1.0, testutil.ToFloat64(tally.faults.WithLabelValues(string(f))))
+		require.Contains(t, string(docs), "`"+string(f)+"`")
+	}
+	tally.Record(&flow.Record{Surface: policy.CONNECT, Fault: "from the wire"})
+	require.Equal(t, 1.0, testutil.ToFloat64(tally.faults.WithLabelValues("other")))
+	tally.Record(&flow.Record{Surface: policy.CONNECT})
+	require.Equal(t, len(flow.Faults())+1, testutil.CollectAndCount(tally.faults), "a passage without fault is counted as one")
 }
 
 func TestHandlerServesTheTally(t *testing.T) {

@@ -70,6 +70,18 @@ func TestJSONHasExactlyTheFieldsOfTheContractInTheirOrder(t *testing.T) {
 	}
 }
 
+func TestOnlyALineOfTLSThatCouldNotBeLookedIntoSaysWhy(t *testing.T) {
+	r := request()
+	require.NotContains(t, string(JSON(nil, r)), `"fault"`)
+	r.Fault, r.Detail = Expired, `The certificate of "x" expired.`
+	line := JSON(nil, r)
+	require.Contains(t, string(line), `,"fault":"expired","detail":"The certificate of \"x\" expired."}`)
+	back, err := ParseLine(line)
+	require.NoError(t, err)
+	require.Equal(t, r.Fault, back.Fault)
+	require.Equal(t, r.Detail, back.Detail)
+}
+
 func TestLinesAreAsTheGoldenFileHasThem(t *testing.T) {
 	open := request()
 	open.Open = true

@@ -71,6 +71,8 @@ type jsonLine struct {
 	Duration  float64    `json:"dur_ms"`
 	End       string     `json:"end"`
 	Status    int        `json:"status"`
+	Fault     Fault      `json:"fault"`
+	Detail    string     `json:"detail"`
 	Repeats   int        `json:"repeats"`
 }
 
@@ -84,7 +86,7 @@ func ParseLine(line []byte) (*Record, error) {
 		ID: l.ID, Time: l.Time, Client: l.Client, Group: l.Group, User: l.User,
 		Host: l.Host, CNAME: l.CNAME, IP: l.IP, Port: l.Port, Method: l.Method, Path: l.Path, Upload: l.Upload, Status: l.Status,
 		PolicySHA: l.PolicySHA, Sent: l.Sent, Received: l.Received, FirstByte: millis(l.FirstByte), Duration: millis(l.Duration),
-		End: l.End, Repeats: l.Repeats,
+		End: l.End, Fault: l.Fault, Detail: l.Detail, Repeats: l.Repeats,
 	}
 	if r.Open = l.End == "open"; r.Open {
 		r.End = ""

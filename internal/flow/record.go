@@ -50,6 +50,10 @@ type Record struct {
 	// "client-closed", "origin-closed", "cut" (a response broken off), "idle",
 	// "policy" (its permission ended), "shutdown", "error".
 	End string
+	// Fault is why TLS could not be looked into, and Detail the sentences that
+	// say it to a person, with what to do; empty where nothing was wrong.
+	Fault  Fault
+	Detail string
 	// Open marks the line a long passage gets at its start (after a minute);
 	// the counts are not final.
 	Open bool

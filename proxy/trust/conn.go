@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"gatehouse/internal/flow"
 	"gatehouse/policy"
 )
 
@@ -40,7 +41,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		// Since TLS 1.3 an origin can refuse a handshake that its client
 		// believes to be over.
 		var f *Fault
-		if f = c.fault(err); f.Cause == ClientCertificate {
+		if f = c.fault(err); f.Cause == flow.ClientCertificate {
 			err = f
 		}
 	}

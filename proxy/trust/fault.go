@@ -12,30 +12,13 @@ import (
 	"strings"
 	"time"
 	"unicode"
-)
 
-// Cause is why an origin could not be trusted. The words are labels of metrics
-// and log.
-type Cause string
-
-// The causes.
-const (
-	Expired           Cause = "expired"
-	NotYetValid       Cause = "not-yet-valid"
-	WrongHost         Cause = "wrong-host"
-	SelfSigned        Cause = "self-signed"
-	UnknownIssuer     Cause = "unknown-issuer"
-	Revoked           Cause = "revoked"
-	BadCertificate    Cause = "bad-certificate"    // anything else that is wrong with it
-	ClientCertificate Cause = "client-certificate" // the origin wants the client to show one
-	HandshakeRefused  Cause = "handshake-refused"  // by an alert of the origin
-	NoHandshake       Cause = "no-handshake"       // no TLS, none that is understood, or broken off
-	TooLate           Cause = "handshake-timeout"
+	"gatehouse/internal/flow"
 )
 
 // Fault is why TLS to an origin did not come about.
 type Fault struct {
-	Cause Cause
+	Cause flow.Fault
 	// Why is a sentence that names the host, the issuer where there is one, and
 	// the reason. It has no control characters and is of bounded length.
 	Why string
@@ -50,15 +33,6 @@ func (f *Fault) Error() string { return f.Why }
 // Unwrap is what crypto/tls said.
 func (f *Fault) Unwrap() error { return f.err }
 
-// Certificate reports whether it is the origin's certificate that is wrong.
-func (f *Fault) Certificate() bool {
-	switch f.Cause {
-	case ClientCertificate, HandshakeRefused, NoHandshake, TooLate:
-		return false
-	}
-	return true
-}
-
 // fault puts an error of crypto/tls into words.
 func (c *Conn) fault(err error) *Fault {
 	var ours *Fault
@@ -69,24 +43,24 @@ func (c *Conn) fault(err error) *Fault {
 	var invalid *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &revoked):
-		return &Fault{Revoked, c.certificate(revoked.leaf) + " was revoked on " + day(revoked.at) + ".", "", err}
+		return &Fault{flow.Revoked, c.certificate(revoked.leaf) + " was revoked on " + day(revoked.at) + ".", "", err}
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		return c.distrust(invalid.UnverifiedCertificates[0], invalid.Err)
 	}
 	alert, said := remoteAlert(err)
 	switch {
 	case c.demanded && said:
-		return &Fault{ClientCertificate, fmt.Sprintf("%s demands that the client shows a certificate, which cannot be done where the gateway looks inside.", c.host),
+		return &Fault{flow.ClientCertificate, fmt.Sprintf("%s demands that the client shows a certificate, which cannot be done where the gateway looks inside.", c.host),
 			`inspect = "never" in the rule for the host`, err}
 	case said && alert == noApplicationProtocol:
-		return &Fault{HandshakeRefused, fmt.Sprintf("%s does not speak HTTP/1.1, the protocol in which the gateway looks inside.", c.host),
+		return &Fault{flow.HandshakeRefused, fmt.Sprintf("%s does not speak HTTP/1.1, the protocol in which the gateway looks inside.", c.host),
 			`inspect = "never" in the rule for the host`, err}
 	case said:
-		return &Fault{HandshakeRefused, fmt.Sprintf("%s refused the TLS handshake: %s.", c.host, plain(alert)), "", err}
+		return &Fault{flow.HandshakeRefused, fmt.Sprintf("%s refused the TLS handshake: %s.", c.host, plain(alert)), "", err}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return &Fault{TooLate, fmt.Sprintf("%s did not complete the TLS handshake in time.", c.host), "", err}
+		return &Fault{flow.HandshakeTimeout, fmt.Sprintf("%s did not complete the TLS handshake in time.", c.host), "", err}
 	}
-	return &Fault{NoHandshake, fmt.Sprintf("%s did not complete a TLS handshake (%s).", c.host, plain(err.Error())), "", err}
+	return &Fault{flow.NoHandshake, fmt.Sprintf("%s did not complete a TLS handshake (%s).", c.host, plain(err.Error())), "", err}
 }
 
 // distrust says what is wrong with a certificate.
@@ -100,13 +74,13 @@ func (c *Conn) distrust(leaf *x509.Certificate, err error) *Fault {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return c.outOfTime(invalid.Cert, leaf, err)
 	case errors.As(err, &hostname):
-		return &Fault{WrongHost, c.certificate(leaf) + " is for another name: " + names(leaf) + ".", "", err}
+		return &Fault{flow.WrongHost, c.certificate(leaf) + " is for another name: " + names(leaf) + ".", "", err}
 	case errors.As(err, &unknown) && own:
-		return &Fault{SelfSigned, c.certificate(leaf) + " is self-signed: nobody the gateway trusts vouches for it.", trust, err}
+		return &Fault{flow.SelfSigned, c.certificate(leaf) + " is self-signed: nobody the gateway trusts vouches for it.", trust, err}
 	case errors.As(err, &unknown):
-		return &Fault{UnknownIssuer, c.certificate(leaf) + " comes from an issuer the gateway does not trust, or without the certificates that lead to one it does.", trust, err}
+		return &Fault{flow.UnknownIssuer, c.certificate(leaf) + " comes from an issuer the gateway does not trust, or without the certificates that lead to one it does.", trust, err}
 	}
-	return &Fault{BadCertificate, c.certificate(leaf) + " cannot be verified: " + plain(err.Error()) + ".", "", err}
+	return &Fault{flow.BadCertificate, c.certificate(leaf) + " cannot be verified: " + plain(err.Error()) + ".", "", err}
 }
 
 // outOfTime tells expired from not yet valid; the certificate may be that of an
@@ -121,9 +95,9 @@ func (c *Conn) outOfTime(which, leaf *x509.Certificate, err error) *Fault {
 	}
 	// x509 tells the two apart in its text alone: this is its own comparison.
 	if strings.Contains(err.Error(), "is before") {
-		return &Fault{NotYetValid, what + " is not valid before " + day(which.NotBefore) + ".", "check the clock of the gateway", err}
+		return &Fault{flow.NotYetValid, what + " is not valid before " + day(which.NotBefore) + ".", "check the clock of the gateway", err}
 	}
-	return &Fault{Expired, what + " expired on " + day(which.NotAfter) + ".", "check the clock of the gateway", err}
+	return &Fault{flow.Expired, what + " expired on " + day(which.NotAfter) + ".", "check the clock of the gateway", err}
 }
 
 // certificate names the certificate of the host.

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"gatehouse/internal/flow"
 	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 )
@@ -48,27 +49,27 @@ func TestAnOriginIsTrustedForItsCertificateAlone(t *testing.T) {
 	for _, test := range []struct {
 		name, host string
 		config     *tls.Config
-		cause      Cause
+		cause      flow.Fault
 		says       []string
 	}{
 		{"a certificate of its own name", www, serverConfig(fine), "", nil},
 		{"a certificate of its own address", "127.0.0.1", serverConfig(fine), "", nil},
 		{"one that has expired", www, serverConfig(good.Sign(t, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = now.AddDate(-1, 0, 0), time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
-		}, www)), Expired, []string{www, "CN=Good CA", "expired on 2 January 2026, 03:04 UTC"}},
+		}, www)), flow.Expired, []string{www, "CN=Good CA", "expired on 2 January 2026, 03:04 UTC"}},
 		{"one of the future", www, serverConfig(good.Sign(t, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Date(2100, 1, 2, 3, 4, 0, 0, time.UTC), time.Date(2101, 1, 2, 3, 4, 0, 0, time.UTC)
-		}, www)), NotYetValid, []string{www, "CN=Good CA", "not valid before 2 January 2100"}},
-		{"one for another name", www, serverConfig(good.Sign(t, nil, "a.example", "b.example")), WrongHost, []string{www, "CN=Good CA", "a.example, b.example"}},
-		{"one for many other names", www, serverConfig(good.Sign(t, nil, "a.example", "b.example", "c.example", "d.example", "e.example", "f.example")), WrongHost, []string{"e.example, and others"}},
-		{"one for no name at all", www, serverConfig(good.Sign(t, nil)), WrongHost, []string{"none"}},
-		{"one that it signed itself", www, serverConfig(nettest.SelfSigned(t, nil, www)), SelfSigned, []string{www, "CN=test origin", "self-signed"}},
-		{"one of an unknown issuer", www, serverConfig(stranger.Sign(t, nil, www)), UnknownIssuer, []string{www, "StrangerCA", "does not trust"}},
-		{"one that was revoked, as its own staple says", www, serverConfig(good.Revoke(t, good.Sign(t, nil, www), time.Date(2026, 5, 6, 0, 0, 0, 0, time.UTC))), Revoked, []string{www, "CN=Good CA", "revoked on 6 May 2026"}},
-		{"one that is no server's", www, serverConfig(good.Sign(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, www)), BadCertificate, []string{www, "cannot be verified"}},
-		{"old TLS", www, &tls.Config{Certificates: []tls.Certificate{fine}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, HandshakeRefused, []string{www, "protocol version"}},
-		{"another protocol alone", www, &tls.Config{Certificates: []tls.Certificate{fine}, NextProtos: []string{"acme-tls/1"}}, HandshakeRefused, []string{www, "HTTP/1.1"}},
-		{"a demand for a certificate, in TLS 1.2", www, &tls.Config{Certificates: []tls.Certificate{fine}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, ClientCertificate, []string{www, "demands"}},
+		}, www)), flow.NotYetValid, []string{www, "CN=Good CA", "not valid before 2 January 2100"}},
+		{"one for another name", www, serverConfig(good.Sign(t, nil, "a.example", "b.example")), flow.WrongHost, []string{www, "CN=Good CA", "a.example, b.example"}},
+		{"one for many other names", www, serverConfig(good.Sign(t, nil, "a.example", "b.example", "c.example", "d.example", "e.example", "f.example")), flow.WrongHost, []string{"e.example, and others"}},
+		{"one for no name at all", www, serverConfig(good.Sign(t, nil)), flow.WrongHost, []string{"none"}},
+		{"one that it signed itself", www, serverConfig(nettest.SelfSigned(t, nil, www)), flow.SelfSigned, []string{www, "CN=test origin", "self-signed"}},
+		{"one of an unknown issuer", www, serverConfig(stranger.Sign(t, nil, www)), flow.UnknownIssuer, []string{www, "StrangerCA", "does not trust"}},
+		{"one that was revoked, as its own staple says", www, serverConfig(good.Revoke(t, good.Sign(t, nil, www), time.Date(2026, 5, 6, 0, 0, 0, 0, time.UTC))), flow.Revoked, []string{www, "CN=Good CA", "revoked on 6 May 2026"}},
+		{"one that is no server's", www, serverConfig(good.Sign(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, www)), flow.BadCertificate, []string{www, "cannot be verified"}},
+		{"old TLS", www, &tls.Config{Certificates: []tls.Certificate{fine}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, flow.HandshakeRefused, []string{www, "protocol version"}},
+		{"another protocol alone", www, &tls.Config{Certificates: []tls.Certificate{fine}, NextProtos: []string{"acme-tls/1"}}, flow.HandshakeRefused, []string{www, "HTTP/1.1"}},
+		{"a demand for a certificate, in TLS 1.2", www, &tls.Config{Certificates: []tls.Certificate{fine}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, flow.ClientCertificate, []string{www, "demands"}},
 		{"a wish for a certificate", www, &tls.Config{Certificates: []tls.Certificate{fine}, ClientAuth: tls.RequestClientCert}, "", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -101,26 +102,26 @@ func TestAClientsCertificateCanBeDemandedAfterTheHandshake(t *testing.T) {
 	_, err = s.Read(make([]byte, 1))
 	var f *Fault
 	require.ErrorAs(t, err, &f)
-	require.Equal(t, ClientCertificate, f.Cause)
+	require.Equal(t, flow.ClientCertificate, f.Cause)
 	require.Contains(t, f.Fix, `inspect = "never"`)
 }
 
 func TestWhatIsNoTLSIsNotTrusted(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		cause Cause
+		cause flow.Fault
 		play  func(*nettest.Peer)
 	}{
-		{"plain HTTP", NoHandshake, func(s *nettest.Peer) { s.Say("HTTP/1.1 400 Bad Request\r\n\r\n") }},
-		{"an end", NoHandshake, func(s *nettest.Peer) { s.Close() }},
-		{"a reset", NoHandshake, func(s *nettest.Peer) { s.Reset() }},
-		{"silence", TooLate, func(*nettest.Peer) {}},
+		{"plain HTTP", flow.NoHandshake, func(s *nettest.Peer) { s.Say("HTTP/1.1 400 Bad Request\r\n\r\n") }},
+		{"an end", flow.NoHandshake, func(s *nettest.Peer) { s.Close() }},
+		{"a reset", flow.NoHandshake, func(s *nettest.Peer) { s.Reset() }},
+		{"silence", flow.HandshakeTimeout, func(*nettest.Peer) {}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := nettest.NewOrigin(t)
 			conn := dial(t, o)
 			test.play(o.Take(t))
-			if test.cause == TooLate {
+			if test.cause == flow.HandshakeTimeout {
 				conn.SetDeadline(time.Now().Add(50 * time.Millisecond))
 			}
 			host, err := policy.ParseHost(www)
@@ -153,7 +154,7 @@ func TestASessionIsResumedAndHeldToItsCertificateAgain(t *testing.T) {
 	_, err := handshake(t, c, o, www)
 	var f *Fault
 	require.ErrorAs(t, err, &f)
-	require.Equal(t, Expired, f.Cause)
+	require.Equal(t, flow.Expired, f.Cause)
 }
 
 func TestOnlyAnEndThatIsSaidIsAnEnd(t *testing.T) {
