@@ -180,6 +180,9 @@ func (a *Appliance) Addresses() map[string][]string {
 	for _, ln := range a.doors.dnsTCP {
 		at["dns"] = append(at["dns"], ln.Addr().String())
 	}
+	for _, ln := range a.doors.pac {
+		at["pac"] = append(at["pac"], ln.Addr().String())
+	}
 	for _, ln := range a.doors.metrics {
 		at["metrics"] = append(at["metrics"], ln.Addr().String())
 	}

@@ -72,6 +72,7 @@ proxy   = "127.0.0.1:0"
 dns     = "127.0.0.1:0"
 admin   = "127.0.0.1:0"
 metrics = "127.0.0.1:0"
+pac     = "127.0.0.1:0"
 [dns]
 upstreams = "%s"
 [addresses]

@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Timezone   Zone            `toml:"timezone"`
 	Listen     ListenConfig    `toml:"listen"`
+	PAC        PACConfig       `toml:"pac"`
 	Clients    ClientsConfig   `toml:"clients"`
 	DNS        DNSConfig       `toml:"dns"`
 	Addresses  AddressesConfig `toml:"addresses"`
@@ -33,11 +34,17 @@ type ListenConfig struct {
 	DNS         []Address `toml:"dns"`          // UDP and TCP
 	Admin       Address   `toml:"admin"`        // state, reload, metrics, health
 	Metrics     []Address `toml:"metrics"`      // metrics and health, nothing else
-	PAC         []Address `toml:"pac"`          // not in this version
+	PAC         []Address `toml:"pac"`          // /proxy.pac and /wpad.dat, nothing else
 	Gateway     []Address `toml:"gateway"`      // not in this version
 	GatewayFrom []Network `toml:"gateway_from"` // not in this version
 	AdminNames  []string  `toml:"admin_names"`  // further Host names of the admin listener
 	WebConfig   string    `toml:"web_config"`   // TLS and login of the admin listener
+}
+
+// PACConfig is what the file of listen.pac says.
+type PACConfig struct {
+	// Otherwise is the way of what no rule names: "proxy" or "direct".
+	Otherwise string `toml:"otherwise"`
 }
 
 // ClientsConfig names permitted clients besides those of rules.toml.
@@ -128,6 +135,7 @@ func DefaultConfig() Config {
 	c.Listen.Proxy = []Address{address("127.0.0.1:3128")}
 	c.Listen.DNS = []Address{address("127.0.0.1:5300")}
 	c.Listen.Admin = address("127.0.0.1:9080")
+	c.PAC.Otherwise = "proxy"
 	c.DNS.CacheMiB = 16
 	c.Inspection.Dir = "ca"
 	c.Azure.Fetch = "off"

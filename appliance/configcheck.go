@@ -45,7 +45,6 @@ func (c *configCheck) notYet() {
 	}{
 		{len(c.Listen.Gateway) > 0, "listen.gateway", "take redirected connections", "gateway = []", "clients use listen.proxy instead"},
 		{len(c.Listen.GatewayFrom) > 0, "listen.gateway_from", "take redirected connections", "gateway_from = []", "clients use listen.proxy instead"},
-		{len(c.Listen.PAC) > 0, "listen.pac", "serve a PAC file", "pac = []", "serve one from another machine, or set the proxy by group policy"},
 		{len(c.Upstreams) > 0, "upstream", "go through a parent proxy", "remove the [[upstream]] tables", "gatehouse needs a direct way out"},
 		{c.Inspection.Enabled, "inspection.enabled", "look inside TLS", "enabled = false", "client, host, port, server name and address are enforced without it"},
 		{c.Firewall.Manage, "firewall.manage", "load firewall rules", "manage = false", "the machine's own firewall must close the ways round the gate"},
@@ -60,6 +59,10 @@ func (c *configCheck) notYet() {
 }
 
 func (c *configCheck) values() {
+	c.oneOf("pac.otherwise", c.PAC.Otherwise, "proxy", "direct")
+	if len(c.Listen.PAC) > 0 && len(c.Listen.Proxy) == 0 {
+		c.report("listen.pac", codeSetting, "there is no proxy that the file could name", `proxy = ["10.20.0.1:3128"]`, "the file tells programs where the proxy is")
+	}
 	c.oneOf("azure.fetch", c.Azure.Fetch, "off", "weekly")
 	c.oneOf("log.format", c.Log.Format, "json", "squid")
 	if c.Log.Decisions == "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // listeners are the open doors of an appliance.
@@ -13,6 +14,7 @@ type listeners struct {
 	dnsTCP  []net.Listener
 	dnsUDP  []*net.UDPConn
 	metrics []net.Listener
+	pac     []net.Listener
 	admin   net.Listener
 	control net.Listener // nil where state.dir cannot hold it
 }
@@ -24,6 +26,7 @@ func openListeners(c ListenConfig) (*listeners, error) {
 		each(c.Proxy, "listen.proxy", func(at string) error { return l.tcp(&l.proxy, at) }),
 		each(c.DNS, "listen.dns", l.dns),
 		each(c.Metrics, "listen.metrics", func(at string) error { return l.tcp(&l.metrics, at) }),
+		each(c.PAC, "listen.pac", func(at string) error { return l.tcp(&l.pac, at) }),
 		each([]Address{c.Admin}, "listen.admin", func(at string) (err error) {
 			l.admin, err = net.Listen(network("tcp", at), at)
 			return err
@@ -93,7 +96,7 @@ func (l *listeners) close() {
 
 // streams are all that is open but UDP.
 func (l *listeners) streams() []net.Listener {
-	all := append(append(append([]net.Listener{}, l.proxy...), l.dnsTCP...), l.metrics...)
+	all := slices.Concat(l.proxy, l.dnsTCP, l.metrics, l.pac)
 	for _, ln := range []net.Listener{l.admin, l.control} {
 		if ln != nil {
 			all = append(all, ln)

@@ -79,6 +79,9 @@ func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
 	for _, ln := range a.doors.metrics {
 		g.Go(func() error { return a.serveHTTP(serving, ln, a.scrapeHandler(), "") })
 	}
+	for _, ln := range a.doors.pac {
+		g.Go(func() error { return a.serveHTTP(serving, ln, a.pacHandler(), "") })
+	}
 	if a.doors.control != nil {
 		g.Go(func() error { return a.serveHTTP(serving, a.doors.control, a.controlHandler(), "") })
 	}

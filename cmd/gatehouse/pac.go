@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/appliance"
+)
+
+type pacFlags struct{ config, rules, client, proxy string }
+
+func newPAC() *cobra.Command {
+	var f pacFlags
+	c := &cobra.Command{
+		Use:   "pac",
+		Short: "print the proxy auto-configuration file for the present rules",
+		Long: `pac prints the file that listen.pac serves as /proxy.pac and /wpad.dat: what rules
+name goes to the proxy, what the firewall lets through and what is on the LAN goes
+directly, and everything else goes where pac.otherwise says.
+Exit code: 0 done, 2 a file cannot be read or has errors.`,
+		Example: "  gatehouse pac --client 10.30.0.7 > proxy.pac",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return printPAC(cmd, f) },
+	}
+	configFlag(c, &f.config)
+	rulesFlag(c, &f.rules)
+	c.Flags().StringVar(&f.client, "client", "", "tell only the rules of this client (default: those of every client)")
+	c.Flags().StringVar(&f.proxy, "proxy", "", "address and port at which clients find the proxy (default: as in listen.proxy)")
+	return c
+}
+
+func printPAC(cmd *cobra.Command, f pacFlags) error {
+	var client netip.Addr
+	if f.client != "" {
+		var err error
+		if client, err = netip.ParseAddr(f.client); err != nil {
+			return fmt.Errorf("--client: %q is no IP address; write it like 10.30.0.7", f.client)
+		}
+	}
+	files, err := appliance.Locate(f.config, f.rules)
+	if err != nil {
+		return err
+	}
+	config, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
+	if err != nil {
+		return err
+	}
+	var proxy netip.AddrPort
+	if f.proxy == "" {
+		proxy, err = config.PACProxy()
+	} else if proxy, err = netip.ParseAddrPort(f.proxy); err != nil {
+		err = fmt.Errorf("--proxy: %q is no address and port; write it like 10.20.0.1:3128", f.proxy)
+	}
+	if err != nil {
+		return err
+	}
+	loaded, err := loadRules(cmd, files)
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(config.PACFile(loaded.Policy, time.Now(), client, proxy))
+	return err
+}
