@@ -15,20 +15,31 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // badEnv is what a bad file is loaded with. Its first line may ask for more:
-// "# inspection", "# unchanged" or "# parents: NAME".
+// "# inspection" (with ": DOMAIN" under a CA for it), "# unchanged" (the same) or
+// "# parents: NAME".
 func badEnv(t *testing.T, text []byte) Env {
 	env := testEnv(t)
 	first, _, _ := strings.Cut(string(text), "\n")
 	switch word, rest, _ := strings.Cut(strings.TrimPrefix(first, "# "), ": "); word {
 	case "inspection":
-		env.Inspection = true
+		env.Inspection, env.Vouches = true, vouchesFor(rest)
 	case "unchanged":
 		sum := sha256.Sum256(text)
 		env.LastSHA256 = hex.EncodeToString(sum[:])
+		env.Inspection, env.Vouches = rest != "", vouchesFor(rest)
 	case "parents":
 		env.Parents = []string{rest}
 	}
 	return env
+}
+
+// vouchesFor stands for a CA that is made for one domain; without one there is
+// no CA.
+func vouchesFor(domain string) func(string) bool {
+	if domain == "" {
+		return nil
+	}
+	return func(host string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
 }
 
 func TestBadFilesAreToldAsTheirGoldenFilesSay(t *testing.T) {

@@ -75,6 +75,7 @@ var (
 	codeMisspelt     = code("GH044", Error, "the misspelt Service Bus name", "the vendor's page has this slip of the pen; the name is not Microsoft's, and whoever registers it would receive the school's data")
 	codeUnmade       = code("GH045", Error, "the rules could not be compiled", "what is not understood is not loaded")
 	codeGlobs        = code("GH046", Error, "too many patterns below one name", "each pattern with a star inside a label is held against every name below it; that many make every question slow")
+	codeUnvouched    = code("GH047", Error, "a host that the inspection CA is not made for", "clients believe the CA only about the domains it was made for, so the gate would have to refuse the host")
 )
 
 // The warnings: a file with them may be loaded.
@@ -97,6 +98,7 @@ var (
 	codeTestInspect  = code("GH116", Warning, "a test that holds only with inspection", "without inspection the gate cannot see what the test asks about")
 	codeNoPath       = code("GH117", Warning, "types that name none of the rule's paths", "a path must fit both; such a rule only binds the types of other rules of the host")
 	codeExample      = code("GH118", Warning, "an address that no machine has", "the address is set aside for examples in documents; put your own machine's in its place")
+	codeUnvouchedNow = code("GH119", Warning, "a host that the inspection CA is not made for, in a file that has not changed", "the file was in force before: the CA has changed, not the file; until that is mended the gate refuses the host")
 )
 
 func codeByID(id string) *Code {

@@ -26,6 +26,9 @@ type Env struct {
 	ClientsAllow, TreatAsPublic []netip.Prefix
 	// Inspection says that the appliance looks inside TLS.
 	Inspection bool
+	// Vouches reports whether the inspection CA may vouch for a host; nil where
+	// there is no CA to ask.
+	Vouches func(host string) bool
 	// Parents are the names of the [[upstream]] tables of gatehouse.toml.
 	Parents []string
 	// LastSHA256 is the digest of the bytes last in force: where the file is
@@ -43,6 +46,9 @@ type Loaded struct {
 	Tags      []string // the service tags in use, each once
 	// Unenforced are the inner clauses that cannot be checked.
 	Unenforced []Unenforced
+	// Inspectable are the hosts that are looked into where inspection is on,
+	// in the order of the file.
+	Inspectable []Inspectable
 	// Problems are the warnings it was loaded with.
 	Problems []Problem
 
@@ -100,6 +106,8 @@ func (c *compiler) compile() *Loaded {
 	c.compare()
 	if HasErrors(c.doc.problems) {
 		return nil
+	inspectable := c.inspectable()
+	c.vouched(inspectable)
 	}
 	if !c.doc.whole { // a part of the file is not the file, whatever became of the rest
 		c.doc.reportFile(codeUnmade, "", "the file could not be read to its end")
@@ -116,7 +124,7 @@ func (c *compiler) compile() *Loaded {
 	l := &Loaded{
 		Policy: p, SHA256: c.sha256, Mode: p.Mode(c.env.Now), RuleCount: len(c.entries),
 		Packs: c.packs, Tags: c.tags, Unenforced: c.unenforced(),
-		groups: c.spec.Groups,
+		Inspectable: inspectable, groups: c.spec.Groups,
 	}
 	c.runTests(p)
 	c.warn(l)
