@@ -51,6 +51,7 @@ type Appliance struct {
 	tally     *metrics.Tally
 	rulebook  *rulebook
 	resolver  *dnsallow.Resolver
+	told      *dnsallow.Told // nil: there is no gateway that would ask
 	names     *dnsallow.Server
 	gate      *proxy.Server
 	doors     *listeners
@@ -75,6 +76,7 @@ func New(o Options) *Appliance {
 		Rules: a.rulesInForce, Settle: func() { a.names.Settle() },
 	})
 	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
+	a.told = a.newTold()
 	a.gate = a.newGate(book)
 	a.names = a.newNames(book)
 	a.rulebook = a.newRulebook()

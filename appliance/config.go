@@ -56,7 +56,7 @@ type ClientsConfig struct {
 type DNSConfig struct {
 	CacheMiB  int            `toml:"cache_mib"` // 0: no cache
 	Upstreams []DNSServer    `toml:"upstreams"` // none: the system's
-	Resolvers []Network      `toml:"resolvers"`
+	Resolvers []Network      `toml:"resolvers"` // ask for others: answered to one is answered to all
 	Hosts     []DNSHost      `toml:"host"`
 	Forwards  []ForwardTable `toml:"forward"`
 }

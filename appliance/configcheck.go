@@ -49,7 +49,6 @@ func (c *configCheck) notYet() {
 		{c.Inspection.Enabled, "inspection.enabled", "look inside TLS", "enabled = false", "client, host, port, server name and address are enforced without it"},
 		{c.Firewall.Manage, "firewall.manage", "load firewall rules", "manage = false", "the machine's own firewall must close the ways round the gate"},
 		{c.TLS.CAFile != "", "tls.ca_file", "open TLS connections of its own", `ca_file = ""`, "the TLS of clients passes through unchanged"},
-		{len(c.DNS.Resolvers) > 0, "dns.resolvers", "use the answers that other DNS servers hand on", "resolvers = []", "they matter only for redirected connections"},
 		{c.Azure.Fetch == "weekly", "azure.fetch", "fetch service tags by itself", `fetch = "off"`, "download ServiceTags_Public_*.json and name its folder in azure.tags"},
 	} {
 		if k.stated {

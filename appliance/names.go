@@ -50,8 +50,21 @@ func (a *Appliance) newResolver() *dnsallow.Resolver {
 
 func (a *Appliance) newNames(book *flow.Book) *dnsallow.Server {
 	return dnsallow.NewServer(dnsallow.ServerConfig{}, dnsallow.ServerDeps{
-		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.Log, Now: a.Now,
+		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.Log, Now: a.Now, Told: a.told,
 	})
+}
+
+// newTold is the book of which client was told which address for which name,
+// for redirected connections, which know only the address.
+func (a *Appliance) newTold() *dnsallow.Told {
+	if len(a.Config.Listen.Gateway) == 0 {
+		return nil
+	}
+	var servers []netip.Prefix
+	for _, n := range a.Config.DNS.Resolvers {
+		servers = append(servers, n.Prefix)
+	}
+	return dnsallow.NewTold(servers)
 }
 
 // serveNames answers DNS questions until ctx is done.

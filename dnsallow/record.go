@@ -42,6 +42,26 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o outcome, d *draft) (id s
 	return f.record.ID
 }
 
+// tell notes in the book of what was told which addresses the client was given.
+func (s *Server) tell(in *inquiry, o outcome) {
+	if s.told == nil || len(o.answer) == 0 {
+		return
+	}
+	name, ok := in.host()
+	if !ok {
+		return
+	}
+	for i, rr := range o.answer {
+		if a, is := addressOf(rr); is {
+			until := moment(o.ends, i)
+			if until.IsZero() { // the TTL is given in full as often as the answer is
+				until = latest(o.lasts, in.began).Add(seconds(rr.Header().Ttl))
+			}
+			s.told.note(in.client, name, a, until)
+		}
+	}
+}
+
 // ready is until when an answer may be given again as it is: no longer than what
 // it rests on holds, than its line is open, and than time alone may change what
 // the policy says.

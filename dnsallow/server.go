@@ -48,6 +48,7 @@ type ServerDeps struct {
 	Sink     flow.Sink
 	Log      *slog.Logger     // nil: nothing is logged
 	Now      func() time.Time // nil: time.Now
+	Told     *Told            // nil: nobody wants to know what was answered to whom
 }
 
 // Server answers DNS questions. Create it with NewServer.
@@ -58,6 +59,7 @@ type Server struct {
 	sink     flow.Sink
 	log      *slog.Logger
 	now      func() time.Time
+	told     *Told
 
 	gate    admission // of questions
 	lines   admission // of TCP connections
@@ -100,7 +102,7 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 		d.Now = time.Now
 	}
 	return &Server{
-		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now,
+		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now, told: d.Told,
 		gate:    admission{total: c.Concurrent, each: c.PerNetwork},
 		lines:   admission{total: c.Connections, each: max(1, c.Connections/2)},
 		porch:   admission{total: strangerConnections, each: strangerConnections / 4},
@@ -172,6 +174,7 @@ func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp 
 		d, o.lasts = &draft{wire: make([]byte, headerBytes), end: headerBytes, rcode: dns.RcodeServerFailure}, time.Time{}
 	}
 	id := s.enter(p, in, o, d)
+	s.tell(in, o)
 	if o.silent {
 		return nil
 	}
