@@ -104,10 +104,10 @@ func (c *compiler) compile() *Loaded {
 	c.publishes()
 	c.tests = c.readTests()
 	c.compare()
-	if HasErrors(c.doc.problems) {
-		return nil
 	inspectable := c.inspectable()
 	c.vouched(inspectable)
+	if HasErrors(c.doc.problems) {
+		return nil
 	}
 	if !c.doc.whole { // a part of the file is not the file, whatever became of the rest
 		c.doc.reportFile(codeUnmade, "", "the file could not be read to its end")
