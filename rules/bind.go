@@ -68,7 +68,7 @@ func (d *document) bindTable(n *scan.Node, v reflect.Value, top []string) {
 
 // unknown reports a key or table that the language does not have.
 func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
-	at := span{f.Start, f.End}
+	at := keySpan(f)
 	code, what := codeUnknownKey, "key"
 	if f.Value.Headed {
 		code, what, at = codeUnknownTable, "table", spanOf(f.Value)
@@ -79,9 +79,9 @@ func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
 	switch near, ok := closest(f.Name, known); {
 	case ok:
 		d.meant[meaning{n, near}] = true
-		d.report(code, at, d.replaced(span{f.Start, f.End}, near), "unknown %s %q; did you mean %q?", what, f.Name, near)
+		d.report(code, at, d.replaced(keySpan(f), near), "unknown %s %q; did you mean %q?", what, f.Name, near)
 	case slices.Contains(top, f.Name):
-		line, _ := d.place(f.Start)
+		line := d.lineOf(int(f.Start))
 		d.report(codeMisplaced, at, "move it to the top, above the first [ line:\n"+strings.TrimSpace(d.line(line)),
 			"%q belongs to the whole file, but stands below a table and so is read as part of it; move it to the top", f.Name)
 	case len(d.homes[f.Name]) > 0:

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -32,16 +31,12 @@ const (
 	tokenMark                   // one of = , [ ] { }
 )
 
-// reportSyntax words the decoder's error for an admin and returns its offset.
-// statements are the offsets at which headers and pairs begin.
-func (d *document) reportSyntax(err error, statements []int) int {
-	var pe toml.ParseError
-	if !errors.As(err, &pe) {
-		d.reportFile(codeSyntax, "", "the file is not TOML: %v", err)
-		return 0
-	}
+// reportSyntax words the decoder's error for an admin, and returns where what
+// cannot be read begins. statements are the offsets at which headers and pairs
+// begin.
+func (d *document) reportSyntax(pe toml.ParseError, statements []int) int {
 	stop := d.stopped(pe)
-	line, _ := d.place(stop)
+	line := d.lineOf(stop)
 	if begin, ok := d.unended(statements, pe.Message); ok {
 		return begin
 	}
@@ -51,24 +46,37 @@ func (d *document) reportSyntax(err error, statements []int) int {
 	if d.uncommaed(pe.Message, stop, line) {
 		return stop
 	}
-	begin := d.lines[line-1]
-	text := d.line(line)
-	b := &brokenLine{text: text, tokens: cut(text), stop: min(stop-begin, len(text)), said: pe.Message}
-	if f, ok := d.twice(b, statements, begin); ok {
-		d.reportSlip(f, begin)
+	if d.leftOver(line) || d.recognised(pe, statements, stop, line) {
 		return stop
-	}
-	for _, recognise := range slips {
-		if len(text) > longestShown { // written by a program; a fix would not be read
-			break
-		}
-		if f, ok := recognise(b); ok {
-			d.reportSlip(f, begin)
-			return stop
-		}
 	}
 	d.report(codeSyntax, span{stop, stop + max(1, pe.Position.Len)}, "", "%s", plain(pe.Message))
 	return stop
+}
+
+// recognised tells a mistake that the line shows by how it looks.
+func (d *document) recognised(pe toml.ParseError, statements []int, stop, line int) bool {
+	begin, text := d.starts[line-1], d.line(line)
+	if len(text) > longestShown { // written by a program; a fix would not be read
+		return false
+	}
+	b := &brokenLine{text: text, tokens: cut(text), stop: min(stop-begin, len(text)), said: pe.Message}
+	if f, ok := d.twice(b, statements, begin); ok {
+		d.reportSlip(f, begin)
+		return true
+	}
+	for _, recognise := range slips {
+		if f, ok := recognise(b); ok {
+			d.reportSlip(f, begin)
+			return true
+		}
+	}
+	return false
+}
+
+// leftOver reports whether a line is but the end of a list or table whose
+// beginning was torn out, and so was told of.
+func (d *document) leftOver(line int) bool {
+	return len(d.torn) > 0 && d.torn[len(d.torn)-1].start < d.starts[line-1] && strings.Trim(d.line(line), "]}, \t") == ""
 }
 
 // stopped is the offset at which the decoder stopped. An error of a line end is
@@ -77,12 +85,12 @@ func (d *document) stopped(pe toml.ParseError) int {
 	at := min(max(pe.Position.Start, 0), len(d.text))
 	line := max(pe.Position.Line, 1)
 	if strings.Contains(pe.Message, `'\n'`) || at < len(d.text) && d.text[at] == '\n' { // the decoder has counted it already
-		line, _ = d.place(at)
+		line = d.lineOf(at)
 	}
-	if line > len(d.lines) {
+	if line > len(d.starts) {
 		return at
 	}
-	begin := d.lines[line-1]
+	begin := d.starts[line-1]
 	return min(max(at, begin), begin+len(d.line(line)))
 }
 
@@ -92,8 +100,7 @@ func (d *document) reportSlip(f slip, begin int) {
 		code = codeSyntax
 	}
 	if f.safe {
-		line, _ := d.place(begin)
-		d.repair = &edit{span{begin, begin + len(d.line(line))}, f.fix}
+		d.repair = &edit{span{begin, begin + len(d.line(d.lineOf(begin)))}, f.fix}
 	}
 	d.report(code, span{begin + f.start, begin + f.end}, strings.TrimSpace(f.fix), "%s", f.message)
 }
@@ -107,7 +114,7 @@ func plain(said string) string {
 	} {
 		said = strings.ReplaceAll(said, w[0], w[1])
 	}
-	said = strings.TrimSuffix(said, ".")
+	said = short(strings.TrimSuffix(said, "."))
 	if said == "" {
 		return "this cannot be read"
 	}

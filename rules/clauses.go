@@ -140,7 +140,7 @@ func (c *compiler) types(s *scalar) []policy.TypeEntry {
 	}
 	out := make([]policy.TypeEntry, 0, len(s.Fields))
 	for _, f := range s.Fields {
-		if g, ok := c.glob(f.Name, span{f.Start, f.End}); ok {
+		if g, ok := c.glob(f.Name, keySpan(f)); ok {
 			out = append(out, c.typeEntry(g, f.Value))
 		}
 	}

@@ -13,6 +13,7 @@ func (c *compiler) clients() {
 	c.groups = map[string][]netip.Prefix{}
 	for i := range c.file.Clients {
 		t := &c.file.Clients[i]
+		c.nameless = c.nameless || !t.Name.stated()
 		if !c.required(t.table, "name", t.Name.stated()) || !c.required(t.table, "from", t.From.stated()) {
 			continue
 		}
@@ -122,8 +123,8 @@ func looksNumeric(s string) bool {
 }
 
 func (c *compiler) unknownGroup(t text) {
-	if !c.doc.whole {
-		return // it may stand in the part that could not be read
+	if c.nameless || c.doc.lacksTable("client") {
+		return // it may be the name that could not be read
 	}
 	var known []string
 	for _, g := range c.file.Clients {
@@ -141,29 +142,10 @@ func (c *compiler) unknownGroup(t text) {
 // required reports a key that a table lacks, and says whether its value can be
 // used. Where a misspelt key was told of, the missing one is not told again.
 func (c *compiler) required(t table, key string, usable bool) bool {
-	if _, written := t.node.Field(key); !written && !c.doc.meant[meaning{t.node, key}] && !c.broken(t.at()) {
+	if _, written := t.node.Field(key); !written && !c.doc.meant[meaning{t.node, key}] && !c.doc.lacks(t.node) {
 		c.doc.report(codeMissing, t.at(), key+" = …", "this table has no %s", key)
 	}
 	return usable
-}
-
-// broken reports whether the table is the last one of a file that breaks off
-// behind it: what is missing may stand there.
-func (c *compiler) broken(at span) bool {
-	if c.doc.whole {
-		return false
-	}
-	line, _ := c.doc.place(at.start)
-	for _, p := range c.doc.problems {
-		if p.Code == codeSyntax.ID || p.Code == codeQuotes.ID || p.Code == codeDate.ID {
-			for n := line + 1; n <= p.Line; n++ {
-				if strings.HasPrefix(strings.TrimSpace(c.doc.line(n)), "[[") {
-					return false
-				}
-			}
-		}
-	}
-	return true
 }
 
 // notEmpty reports a list that was written without items.

@@ -5,8 +5,12 @@ package rules
 func closest(s string, candidates []string) (string, bool) {
 	best, at := "", 0
 	for _, c := range candidates {
+		most := max(1, len(c)/3)
+		if len(s) > len(c)+most || len(c) > len(s)+most {
+			continue // so many letters would have to change at least
+		}
 		d := distance(s, c)
-		if d <= max(1, len(c)/3) && (best == "" || d < at) {
+		if d <= most && (best == "" || d < at) {
 			best, at = c, d
 		}
 	}

@@ -29,7 +29,7 @@ func code(id string, level Level, title, why string) *Code {
 
 // The errors: a file with one of them is not loaded.
 var (
-	codeSyntax       = code("GH001", Error, "not TOML", "the file cannot be read any further than this; what stands below has not been checked")
+	codeSyntax       = code("GH001", Error, "not TOML", "what is not TOML says nothing; the rest of the file is checked as far as it can be read without it")
 	codeEncoding     = code("GH002", Error, "not saved as UTF-8", "the file is read as UTF-8, with or without a byte order mark")
 	codeQuotes       = code("GH003", Error, "typographic quotes", "only the plain quotes \" and ' begin and end a text")
 	codeUnknownKey   = code("GH004", Error, "unknown key", "a key that nothing reads would look like a rule and be none")

@@ -74,7 +74,7 @@ func (p Positions) Problem(path string, level Level, code, message, fix, why str
 		return problem
 	}
 	problem.Line, problem.Column = p.doc.place(at.start)
-	problem.Source, problem.Width = p.doc.line(problem.Line), p.doc.width(at)
+	problem.Source, problem.Width = p.doc.shown(problem.Line), p.doc.width(at)
 	return problem
 }
 

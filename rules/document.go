@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -12,13 +11,19 @@ import (
 // document is a TOML file with the place of everything in it, and the problems
 // found so far.
 type document struct {
-	name     string
-	text     string // without byte order mark
-	lines    []int  // the offset at which each line begins
-	root     *scan.Node
-	whole    bool // false: the text behind a syntax error is missing
-	problems []Problem
-	told     map[Level]int // how many problems of each level were found
+	name string
+	// lines are those of the text as it is read: without byte order mark, and
+	// with mended or torn out what could not be read as it was written. They are
+	// as many as those that were written.
+	lines
+	written *lines // nil: the text is read as it was written
+	root    *scan.Node
+	whole   bool // nothing was torn out
+	// torn is what was torn out, and tornTables are the tables that lack it.
+	torn       []tear
+	tornTables map[*scan.Node]bool
+	problems   []Problem
+	told       map[Level]int // how many problems of each level were found
 	// meant are the keys that misspelt ones were probably meant to be.
 	meant map[meaning]bool
 	// homes are, for each key, the tables that have it.
@@ -39,39 +44,63 @@ type meaning struct {
 	key   string
 }
 
+// tear is what was torn out of a text; header says that it begins with one.
+type tear struct {
+	span
+	header bool
+}
+
 // span is a run of bytes of the document.
 type span struct{ start, end int }
 
-func spanOf(n *scan.Node) span { return span{n.Start, n.End} }
+func spanOf(n *scan.Node) span { return span{int(n.Start), int(n.End)} }
+
+func keySpan(f scan.Field) span { return span{int(f.Start), int(f.End)} }
 
 func newDocument(name, text string) *document {
-	d := &document{name: name, text: text, lines: []int{0}, meant: map[meaning]bool{}}
-	for i := range len(text) {
-		if text[i] == '\n' {
-			d.lines = append(d.lines, i+1)
+	return &document{name: name, lines: newLines(text), meant: map[meaning]bool{}}
+}
+
+// place is the line and column (in characters) of an offset in the file as it
+// was written, both from 1.
+func (d *document) place(offset int) (line, column int) {
+	line = d.lineOf(offset)
+	begin, offset := d.starts[line-1], min(offset, len(d.text))
+	if d.written != nil {
+		if is, was := d.line(line), d.written.line(line); is != was {
+			return line, utf8.RuneCountInString(was[:inOther(is, was, offset-begin)]) + 1
 		}
 	}
-	return d
+	return line, d.chars(begin, offset) + 1
 }
 
-// place is the line and column (in characters) of an offset, both from 1.
-func (d *document) place(offset int) (line, column int) {
-	line = sort.Search(len(d.lines), func(i int) bool { return d.lines[i] > offset })
-	return line, utf8.RuneCountInString(d.text[d.lines[line-1]:min(offset, len(d.text))]) + 1
-}
-
-// line is a line of the document without its end.
-func (d *document) line(n int) string {
-	if n < 1 || n > len(d.lines) {
-		return ""
+// inOther is where an offset in one text stands in another, which differs from
+// it in one run of bytes. An offset within that run stands where it begins.
+func inOther(is, was string, offset int) int {
+	same := 0
+	for same < min(len(is), len(was)) && is[same] == was[same] {
+		same++
 	}
-	text, _, _ := strings.Cut(d.text[d.lines[n-1]:], "\n")
-	return strings.TrimSuffix(text, "\r")
+	for same > 0 && same < len(was) && !utf8.RuneStart(was[same]) {
+		same--
+	}
+	end := 0
+	for end < min(len(is), len(was))-same && is[len(is)-1-end] == was[len(was)-1-end] {
+		end++
+	}
+	switch {
+	case offset <= same:
+		return offset
+	case offset >= len(is)-end:
+		return min(offset+len(was)-len(is), len(was))
+	}
+	return same
 }
 
 // width is how many characters of a span stand on its first line, at least 1.
 func (d *document) width(s span) int {
-	text, _, _ := strings.Cut(d.text[min(s.start, len(d.text)):min(max(s.start, s.end), len(d.text))], "\n")
+	start := min(s.start, len(d.text))
+	text, _, _ := strings.Cut(d.text[start:min(max(start, s.end), len(d.text), start+longestShown)], "\n")
 	return max(1, utf8.RuneCountInString(strings.TrimRight(text, "\r")))
 }
 
@@ -79,9 +108,13 @@ func (d *document) width(s span) int {
 // repeats: a longer one was written by a program.
 const longestShown = 1000
 
-// shown is a line as problems show it.
+// shown is a line as it was written and as problems show it.
 func (d *document) shown(n int) string {
-	if source := d.line(n); len(source) <= longestShown {
+	source := d.line(n)
+	if d.written != nil {
+		source = d.written.line(n)
+	}
+	if len(source) <= longestShown {
 		return strings.ToValidUTF8(source, "\ufffd")
 	}
 	return ""
@@ -93,11 +126,23 @@ func (d *document) report(c *Code, at span, fix, format string, args ...any) {
 		return
 	}
 	line, column := d.place(at.start)
+	source, width := d.shown(line), d.width(at)
+	if d.written != nil { // what was mended may be longer than what was written
+		width = max(1, min(width, utf8.RuneCountInString(source)-column+1))
+	}
 	d.problems = append(d.problems, Problem{
 		File: d.name, Line: line, Column: column, Level: c.Level, Code: c.ID,
-		Message: fmt.Sprintf(format, args...), Fix: fix, Why: c.Why,
-		Source: d.shown(line), Width: d.width(at),
+		Message: short(fmt.Sprintf(format, args...)), Fix: fix, Why: c.Why,
+		Source: source, Width: width,
 	})
+}
+
+// short is a message without the middle of what a program wrote into it.
+func short(message string) string {
+	if len(message) <= longestShown {
+		return message
+	}
+	return strings.ToValidUTF8(message[:longestShown/2]+" … "+message[len(message)-longestShown/2:], "")
 }
 
 // mostTold bounds the problems of each level that are told. Nobody reads more,
@@ -125,8 +170,8 @@ func (d *document) reportFile(c *Code, fix, format string, args ...any) {
 // pasted over the line. Where the span runs over several lines it is the new
 // text alone.
 func (d *document) replaced(at span, with string) string {
-	line, _ := d.place(at.start)
-	begin := d.lines[line-1]
+	line := d.lineOf(at.start)
+	begin := d.starts[line-1]
 	source := d.line(line)
 	if at.end > begin+len(source) || len(source) > longestShown {
 		return with

@@ -12,7 +12,7 @@ import (
 func (c *compiler) head() {
 	switch v := c.file.Version; {
 	case v == nil:
-		if c.doc.whole {
+		if !c.doc.lacks(c.doc.root) {
 			c.doc.reportFile(codeVersion, "version = 1", "the file has no version")
 		}
 	case v.Data != int64(1):

@@ -81,16 +81,18 @@ type compiler struct {
 	doc    *document
 	sha256 string
 
-	groups  map[string][]netip.Prefix
-	names   map[string]span // of rules
-	entries []*entry        // allows and denies in the order of the file
-	spec    policy.Spec
-	packs   []string
-	tags    []string
-	tests   []question
-	allows  *hostIndex // the allows among the entries
-	stating *hostIndex // those that state a protocol of connections
-	nevers  *hostIndex // those that are never looked into
+	groups map[string][]netip.Prefix
+	// nameless: the name of some group cannot be read.
+	nameless bool
+	names    map[string]span // of rules
+	entries  []*entry        // allows and denies in the order of the file
+	spec     policy.Spec
+	packs    []string
+	tags     []string
+	tests    []question
+	allows   *hostIndex // the allows among the entries
+	stating  *hostIndex // those that state a protocol of connections
+	nevers   *hostIndex // those that are never looked into
 }
 
 func (c *compiler) compile() *Loaded {

@@ -79,7 +79,7 @@ func (d *document) extend(rule, key, item string) (Proposal, bool) {
 			if key != "ports" { // what is not stated restricts nothing, but ports mean 443
 				return Proposal{}, false
 			}
-			line, _ := d.place(t.Start)
+			line := d.lineOf(int(t.Start))
 			return Proposal{Line: line, Text: d.line(line) + "\nports = [443, " + item + "]"}, true
 		}
 		return d.extended(f.Value, item)
@@ -88,14 +88,14 @@ func (d *document) extend(rule, key, item string) (Proposal, bool) {
 }
 
 func (d *document) extended(n *scan.Node, item string) (Proposal, bool) {
-	line, _ := d.place(n.Start)
-	last, _ := d.place(n.End)
+	line := d.lineOf(int(n.Start))
+	last := d.lineOf(int(n.End))
 	at := spanOf(n)
 	switch {
 	case line != last || n.Kind == scan.Table || n.Kind == scan.Array && len(n.Items) == 0:
 		return Proposal{}, false
 	case n.Kind == scan.Array:
-		at.start = n.Items[len(n.Items)-1].End
+		at.start = int(n.Items[len(n.Items)-1].End)
 		at.end = at.start
 		return Proposal{line, d.replaced(at, ", "+item)}, true
 	}

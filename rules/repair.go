@@ -26,10 +26,7 @@ func Format(name string, text []byte, repair bool) ([]byte, []Problem) {
 		bom, text = byteOrderMark, []byte(rest)
 	}
 	d := parse(name, text)
-	for n := 0; repair && d.repair != nil && n < mostRepairs; n++ {
-		d = parse(name, []byte(apply(d.text, []edit{*d.repair})))
-	}
-	if !d.whole {
+	if !d.whole || !repair && d.written != nil {
 		return nil, d.finish()
 	}
 	if repair {
@@ -40,9 +37,6 @@ func Format(name string, text []byte, repair bool) ([]byte, []Problem) {
 }
 
 const byteOrderMark = "\xef\xbb\xbf"
-
-// mostRepairs bounds the broken lines that are repaired one after the other.
-const mostRepairs = 200
 
 // asUTF8 is text without byte order mark, and in UTF-8 where its mark says that
 // it is UTF-16 (what Notepad calls "Unicode").

@@ -21,7 +21,7 @@ func (d *document) unclosed(statements []int, stop, line int) (begin int, ok boo
 	if i < 0 {
 		return 0, false
 	}
-	first, _ := d.place(statements[i])
+	first := d.lineOf(statements[i])
 	last := line - 1
 	atEnd := strings.TrimSpace(d.text[stop:]) == ""
 	if atEnd {
@@ -71,16 +71,16 @@ func (d *document) unended(statements []int, said string) (begin int, ok bool) {
 // uncommaed reports an item of a list that lacks its comma, where the next one
 // stands on another line.
 func (d *document) uncommaed(said string, stop, line int) bool {
-	if !strings.Contains(said, "expected a comma") || strings.TrimSpace(d.text[d.lines[line-1]:stop]) != "" {
+	if !strings.Contains(said, "expected a comma") || strings.TrimSpace(d.text[d.starts[line-1]:stop]) != "" {
 		return false
 	}
-	for n := line - 1; n > 0; n-- {
+	for n := line - 1; n > 0 && len(d.line(n)) <= longestShown; n-- {
 		tokens := cut(d.line(n))
 		if len(tokens) == 0 {
 			continue
 		}
 		text, end := d.line(n), tokens[len(tokens)-1].end
-		at := d.lines[n-1] + end
+		at := d.starts[n-1] + end
 		d.repair = &edit{span{at, at}, ","}
 		d.report(codeSyntax, span{at, at}, strings.TrimSpace(text[:end]+","+text[end:]), "behind this item of the list the comma is missing")
 		return true
@@ -98,14 +98,6 @@ func lastBefore(statements []int, offset int) int {
 	return i - 1
 }
 
-func (d *document) linesOf(first, last int) []string {
-	var all []string
-	for n := first; n <= last; n++ {
-		all = append(all, d.line(n))
-	}
-	return all
-}
-
 // openBracket is the outermost bracket that the lines leave open.
 func (d *document) openBracket(first, last int) (at int, mark string, ok bool) {
 	type bracket struct {
@@ -114,13 +106,16 @@ func (d *document) openBracket(first, last int) (at int, mark string, ok bool) {
 	}
 	var open []bracket
 	for n := first; n <= last; n++ {
+		if len(d.line(n)) > longestShown {
+			return 0, "", false
+		}
 		for _, t := range cut(d.line(n)) {
 			switch {
 			case t.kind == tokenOpen:
 				return 0, "", false
 			case t.kind != tokenMark:
 			case t.text == "[" || t.text == "{":
-				open = append(open, bracket{d.lines[n-1] + t.start, t.text})
+				open = append(open, bracket{d.starts[n-1] + t.start, t.text})
 			case (t.text == "]" || t.text == "}") && len(open) > 0:
 				open = open[:len(open)-1]
 			}
@@ -168,7 +163,7 @@ func (d *document) twice(b *brokenLine, statements []int, begin int) (slip, bool
 // headerBefore is the text of the last header before an offset.
 func (d *document) headerBefore(statements []int, begin int) string {
 	for i := lastBefore(statements, begin) - 1; i >= 0; i-- {
-		line, _ := d.place(statements[i])
+		line := d.lineOf(statements[i])
 		if headerLine.MatchString(d.line(line)) {
 			text := strings.TrimSpace(d.line(line))
 			return text[:strings.LastIndexByte(text, ']')+1]
@@ -181,7 +176,10 @@ func (d *document) headerBefore(statements []int, begin int) string {
 // there is none; inTable looks no further than the last header.
 func (d *document) earlier(statements []int, begin int, text string, inTable bool) int {
 	for i := lastBefore(statements, begin-1); i >= 0; i-- {
-		line, _ := d.place(statements[i])
+		line := d.lineOf(statements[i])
+		if len(d.line(line)) > longestShown {
+			continue
+		}
 		tokens := cut(d.line(line))
 		if len(tokens) > 0 && (tokens[0].text == text || strings.HasPrefix(strings.TrimSpace(d.line(line)), text)) {
 			return line

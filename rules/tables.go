@@ -37,9 +37,12 @@ func (c *compiler) rule(t *ruleTable, deny bool) {
 		c.denyKeys(t)
 	}
 	r, texts := c.policyRule(t, deny)
-	r.Line, _ = c.doc.place(t.node.Start)
+	r.Line, _ = c.doc.place(int(t.node.Start))
 	if c.required(t.table, "name", t.Name.stated()) {
 		c.ruleName(t.Name)
+	}
+	if c.doc.lacks(t.node) { // it would be compared for what it does not say
+		return
 	}
 	c.entries = append(c.entries, &entry{Rule: r, table: t, span: t.at(), hosts: texts})
 }
@@ -71,7 +74,7 @@ func (c *compiler) policyRule(t *ruleTable, deny bool) (*policy.Rule, []text) {
 		r.Until = c.lastMoment(t.Until)
 	}
 	if deny {
-		if !t.Clients.stated() && !t.Hosts.stated() && !t.Addresses.stated() {
+		if !t.Clients.stated() && !t.Hosts.stated() && !t.Addresses.stated() && !c.doc.lacks(t.node) {
 			c.doc.report(codeDenyNothing, t.at(), "hosts = [\"www.example.org\"]", "this deny names neither clients nor hosts nor addresses")
 		}
 		return r, texts
@@ -133,7 +136,7 @@ func (c *compiler) pack(t *packTable, seen map[string]bool) {
 	seen[t.Name.value] = true
 	c.packs = append(c.packs, t.Name.value)
 	without := c.without(t, p)
-	line, _ := c.doc.place(t.node.Start)
+	line, _ := c.doc.place(int(t.node.Start))
 	sub := &compiler{env: c.env, file: p, doc: p.doc.fresh(), groups: map[string][]netip.Prefix{}}
 	for i := range p.Allows {
 		rt := &p.Allows[i]

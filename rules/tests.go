@@ -20,7 +20,7 @@ func (c *compiler) readTests() []question {
 	var all []question
 	for i := range c.file.Tests {
 		t := &c.file.Tests[i]
-		if !t.Allow.stated() && !t.Deny.stated() && !c.broken(t.at()) {
+		if !t.Allow.stated() && !t.Deny.stated() && !c.doc.lacks(t.node) {
 			c.doc.report(codeMissing, t.at(), "allow = [\"GET http://www.example.org/\"]", "this test has neither allow nor deny")
 		}
 		client, ok := c.asker(t.Client)

@@ -8,7 +8,10 @@
 // a tree that says less; it never panics.
 package scan
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Kind is the shape of a node.
 type Kind uint8
@@ -22,13 +25,13 @@ const (
 
 // Node is one value of a document.
 type Node struct {
-	Kind Kind
+	Kind   Kind
+	Headed bool // a Table written with a header, or an Array of such tables
 	// Start and End are the byte span of the value; of a table with a header,
-	// the header's.
-	Start, End int
+	// the header's. A file may have a million nodes, so they are small.
+	Start, End int32
 	Fields     []Field // of a Table, in the order of the document
 	Items      []*Node // of an Array, in order
-	Headed     bool    // a Table written with a header, or an Array of such tables
 	// Data is for the owner of the tree; scan leaves it nil.
 	Data any
 
@@ -38,7 +41,7 @@ type Node struct {
 // Field is one key of a table. Start and End are the byte span of the key.
 type Field struct {
 	Name       string
-	Start, End int
+	Start, End int32
 	Value      *Node
 }
 
@@ -64,6 +67,9 @@ func (n *Node) Field(name string) (*Field, bool) {
 }
 
 func (n *Node) add(p part, v *Node) {
+	if n.Fields == nil {
+		n.Fields = make([]Field, 0, 2) // a table with one key is rare
+	}
 	n.Fields = append(n.Fields, Field{p.name, p.start, p.end, v})
 	if n.index == nil && len(n.Fields) > fewFields {
 		n.index = make(map[string]int, 2*len(n.Fields))
@@ -82,16 +88,28 @@ type Document struct {
 	// Statements are the offsets at which headers and key/value pairs begin,
 	// in order.
 	Statements []int
+	// Sections are the offsets at which headers [[name]] begin. Where Apart is
+	// set, what stands between two of them can be read without the rest: no
+	// header elsewhere speaks of the same table.
+	Sections []int
+	Apart    bool
 }
+
+// MaxText is the longest document, in bytes, that Scan reads.
+const MaxText = math.MaxInt32
 
 // Scan reads text. Where it cannot go on, the error tells where, and the
 // document holds what stands before that.
-func Scan(text string) (*Document, error) { return scan(text, func([]string) {}) }
+func Scan(text string) (*Document, error) { return scan(text, nil) }
 
 // scan also tells every key it meets, in order, with its full path.
 func scan(text string, met func(path []string)) (*Document, error) {
-	s := &scanner{text: text, met: met, doc: &Document{Root: &Node{Kind: Table, Headed: true}}}
+	s := &scanner{text: text, met: met, doc: &Document{Root: &Node{Kind: Table, Headed: true}, Apart: true}}
 	s.table = s.doc.Root
+	if len(text) > MaxText {
+		s.doc.Apart = false
+		return s.doc, s.fail("a document longer than 2 GiB")
+	}
 	for {
 		s.blank()
 		if s.at >= len(s.text) {
@@ -99,6 +117,7 @@ func scan(text string, met func(path []string)) (*Document, error) {
 		}
 		s.doc.Statements = append(s.doc.Statements, s.at)
 		if err := s.statement(); err != nil {
+			s.doc.Apart = false
 			return s.doc, err
 		}
 	}

@@ -84,7 +84,7 @@ func TestSpans(t *testing.T) {
 	const text = "mode = \"enforce\" # c\n[[allow]]\nhosts = [ \"a\",\n  'b' ]\n[allow.types]\n\"*.csv\" = 1979-05-27 07:32:00 \n"
 	doc, err := Scan(text)
 	require.NoError(t, err)
-	at := func(start, end int) string { return text[start:end] }
+	at := func(start, end int32) string { return text[start:end] }
 
 	mode, _ := doc.Root.Field("mode")
 	require.Equal(t, "mode", at(mode.Start, mode.End))

@@ -13,12 +13,27 @@ type scanner struct {
 	path  []string // of the last header
 	met   func(path []string)
 	depth int // of lists and inline tables around the scanner
+	// section is the name of the last header [[name]], free are nodes made in
+	// advance: many small ones would cost the collector more than a few large.
+	section string
+	free    []Node
+}
+
+// node makes a node.
+func (s *scanner) node(kind Kind) *Node {
+	if len(s.free) == 0 {
+		s.free = make([]Node, 64)
+	}
+	n := &s.free[0]
+	s.free = s.free[1:]
+	n.Kind = kind
+	return n
 }
 
 // part is one part of a dotted key.
 type part struct {
 	name       string
-	start, end int
+	start, end int32
 }
 
 func (s *scanner) fail(reason string) error { return &Error{Offset: s.at, Reason: reason} }
@@ -67,7 +82,8 @@ func (s *scanner) statement() error {
 func (s *scanner) header(opening, closing string) error {
 	start := s.at
 	s.at += len(opening)
-	parts, err := s.key()
+	var few [fewParts]part
+	parts, err := s.key(few[:0])
 	if err != nil {
 		return err
 	}
@@ -80,13 +96,25 @@ func (s *scanner) header(opening, closing string) error {
 	if err != nil {
 		return err
 	}
-	t := &Node{Kind: Table, Start: start, End: s.at, Headed: true}
+	s.cut(parts, start, opening == "[[")
+	t := s.node(Table)
+	t.Start, t.End, t.Headed = int32(start), int32(s.at), true
 	if s.table, err = s.place(under, last, t, opening == "[["); err != nil {
 		return err
 	}
-	s.path = names(nil, parts)
-	s.met(s.path)
+	s.path = s.tell(nil, parts)
 	return nil
+}
+
+// cut notes where a section begins, and whether the document is one of sections.
+func (s *scanner) cut(parts []part, start int, inArray bool) {
+	switch {
+	case inArray && len(parts) == 1:
+		s.doc.Sections = append(s.doc.Sections, start)
+		s.section = parts[0].name
+	case len(parts) == 1 || len(s.doc.Sections) == 0 || parts[0].name != s.section:
+		s.doc.Apart = false
+	}
 }
 
 // place puts the table of a header under its parent: as the next item of an
@@ -95,10 +123,12 @@ func (s *scanner) place(under *Node, p part, t *Node, inArray bool) (*Node, erro
 	f, known := under.Field(p.name)
 	switch {
 	case !known && inArray:
-		under.add(p, &Node{Kind: Array, Start: t.Start, End: t.End, Items: []*Node{t}, Headed: true})
+		a := s.node(Array)
+		a.Start, a.End, a.Items, a.Headed = t.Start, t.End, []*Node{t}, true
+		under.add(p, a)
 	case !known:
 		under.add(p, t)
-	case inArray && f.Value.Kind == Array:
+	case inArray && f.Value.Kind == Array && f.Value.Headed:
 		f.Value.Items = append(f.Value.Items, t)
 	case !inArray && f.Value.Kind == Table:
 		f.Value.Start, f.Value.End, f.Value.Headed = t.Start, t.End, true
@@ -116,7 +146,8 @@ func (s *scanner) descend(n *Node, parts []part) (*Node, error) {
 	for _, p := range parts {
 		f, known := n.Field(p.name)
 		if !known {
-			next := &Node{Kind: Table, Start: p.start, End: p.end}
+			next := s.node(Table)
+			next.Start, next.End = p.start, p.end
 			n.add(p, next)
 			n = next
 			continue
@@ -134,7 +165,8 @@ func (s *scanner) descend(n *Node, parts []part) (*Node, error) {
 
 // pair reads "key = value" into a table.
 func (s *scanner) pair(table *Node, path []string) error {
-	parts, err := s.key()
+	var few [fewParts]part
+	parts, err := s.key(few[:0])
 	if err != nil {
 		return err
 	}
@@ -147,8 +179,7 @@ func (s *scanner) pair(table *Node, path []string) error {
 	if err != nil {
 		return err
 	}
-	path = names(path, parts)
-	s.met(path)
+	path = s.tell(path, parts)
 	v, err := s.value(path)
 	if err != nil {
 		return err
@@ -162,11 +193,19 @@ func (s *scanner) pair(table *Node, path []string) error {
 	return nil
 }
 
-func names(path []string, parts []part) []string {
+// fewParts is how many parts a key has as a rule: so many cost no memory.
+const fewParts = 4
+
+// tell tells a key that was met, if anybody listens, and gives its full path.
+func (s *scanner) tell(path []string, parts []part) []string {
+	if s.met == nil {
+		return nil
+	}
 	out := make([]string, len(path), len(path)+len(parts))
 	copy(out, path)
 	for _, p := range parts {
 		out = append(out, p.name)
 	}
+	s.met(out)
 	return out
 }

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// key reads a dotted key and the white space behind it.
-func (s *scanner) key() ([]part, error) {
-	var parts []part
+// key reads a dotted key and the white space behind it, and appends its parts.
+func (s *scanner) key(parts []part) ([]part, error) {
 	for {
 		s.spaces()
 		p, err := s.keyPart()
@@ -36,7 +35,7 @@ func (s *scanner) keyPart() (part, error) {
 		if quote == '"' {
 			name = unescape(name)
 		}
-		return part{name, start, s.at}, nil
+		return part{name, int32(start), int32(s.at)}, nil
 	}
 	for s.at < len(s.text) && !strings.ContainsRune(" \t\r\n.=[]{}\"'#,", rune(s.text[s.at])) {
 		s.at++
@@ -44,7 +43,7 @@ func (s *scanner) keyPart() (part, error) {
 	if s.at == start {
 		return part{}, s.fail("no key")
 	}
-	return part{s.text[start:s.at], start, s.at}, nil
+	return part{s.text[start:s.at], int32(start), int32(s.at)}, nil
 }
 
 func (s *scanner) value(path []string) (*Node, error) {
@@ -61,21 +60,21 @@ func (s *scanner) value(path []string) (*Node, error) {
 	case s.has("{"):
 		n, err = s.inline(path)
 	case s.has(`"""`) || s.has("'''"):
-		n, err = &Node{}, s.multiline()
+		n, err = s.node(Leaf), s.multiline()
 	case s.has(`"`) || s.has("'"):
-		n, err = &Node{}, s.quoted()
+		n, err = s.node(Leaf), s.quoted()
 	default:
-		n, err = &Node{}, s.bare()
+		n, err = s.node(Leaf), s.bare()
 	}
 	if err != nil {
 		return nil, err
 	}
-	n.Start, n.End = start, s.at
+	n.Start, n.End = int32(start), int32(s.at)
 	return n, nil
 }
 
 func (s *scanner) array(path []string) (*Node, error) {
-	n := &Node{Kind: Array}
+	n := s.node(Array)
 	s.at++
 	for {
 		s.blank()
@@ -95,7 +94,7 @@ func (s *scanner) array(path []string) (*Node, error) {
 }
 
 func (s *scanner) inline(path []string) (*Node, error) {
-	n := &Node{Kind: Table}
+	n := s.node(Table)
 	s.at++
 	for {
 		s.blank()
