@@ -42,12 +42,12 @@ func (e *exchange) mustJudge(a *http1.Response) bool {
 // clause is in force, about what the first bytes show.
 func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 	d := &e.answer
-	before, shows := e.permit, readable(&d.link.answer)
+	before, shows := *e.permit(), readable(&d.link.answer)
 	ask := func(shown policy.Family) (policy.Verdict, policy.Permit) {
 		if !shows {
 			shown = policy.FamilyUnknown
 		}
-		return e.policy.Response(policy.Response{At: e.server.deps.Now(), Permit: before, Type: declared, Family: shown})
+		return e.policy.Response(policy.Response{At: e.now, Permit: before, Type: declared, Family: shown})
 	}
 	family := policy.FamilyUnknown
 	// A body of unknown length is looked at in any case: it may turn out to be
@@ -56,12 +56,13 @@ func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 		d.judge = func(shown policy.Family) bool {
 			v, _ := ask(shown)
 			if !v.Allowed() {
-				e.settle(v, before)
+				e.settle(v, &before)
 			}
 			return v.Allowed()
 		}
 		var empty bool
-		if family, empty = d.look(e.server.config.Hold); empty {
+		family, empty = d.look(e.server.config.Hold)
+		if e.now = e.server.deps.Now(); empty {
 			return nil
 		}
 	}
@@ -69,7 +70,7 @@ func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 	if !v.Allowed() {
 		return refusalFor(v)
 	}
-	e.settle(v, permit)
+	e.settle(v, &permit)
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"gatehouse/internal/http1"
@@ -17,11 +16,11 @@ const mostInforms = 16
 
 // carry resolves, asks the origin and passes its answer on.
 func (e *exchange) carry() fate {
-	permits, refused := e.server.resolve(e.client.ctx, e.verdict, e.permit)
+	permits, refused := e.server.resolve(e.client.ctx, e.verdict, *e.permit())
 	if refused != nil {
 		return e.refuse(refused)
 	}
-	e.describeWay(permits[0]) // the one that is tried first; the one that serves may be another
+	e.describeWay(&permits[0]) // the one that is tried first; the one that serves may be another
 	l, refused := e.ask(permits)
 	if refused != nil {
 		return e.refuse(refused)
@@ -70,7 +69,7 @@ func (e *exchange) harmless() bool {
 // the tunnel's own, a pooled one, or a new one.
 func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal) {
 	var l *link
-	var permit policy.Permit
+	var permit *policy.Permit
 	if pooled {
 		l, permit = e.server.pool.take(e.dest, permits)
 	}
@@ -94,18 +93,19 @@ func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal)
 	return l, nil
 }
 
-func (e *exchange) connection(permits []policy.Permit) (*net.TCPConn, policy.Permit, *refusal) {
-	if spare, ok := e.client.tunnel.takeSpare(permits).(*net.TCPConn); ok {
-		if permit, ok := permitFor(permits, addrPortOf(spare)); ok {
+func (e *exchange) connection(permits []policy.Permit) (net.Conn, *policy.Permit, *refusal) {
+	if spare := e.client.tunnel.takeSpare(permits); spare != nil {
+		if permit := permitFor(permits, addrPortOf(spare)); permit != nil {
 			return spare, permit, nil
 		}
 		spare.Close()
 	}
 	conn, permit, err := e.dial(permits)
+	e.now = e.server.deps.Now() // it may have taken a while
 	if err != nil {
-		return nil, permit, unreached(e.verdict, err)
+		return nil, nil, unreached(e.verdict, err)
 	}
-	return conn, permit, nil
+	return conn, &permit, nil
 }
 
 // dial contains what goes wrong in what the appliance has told us about its own
@@ -141,9 +141,8 @@ func (e *exchange) send(l *link) error {
 	var flawed error
 	if u != nil {
 		u.link = l
-		piece, _ := in.Peek(in.Buffered())
 		var pass []byte
-		n, pass, flawed = u.take(piece)
+		n, pass, flawed = u.take(in.pending())
 		c.out = append(c.out, pass...)
 	}
 	whole := u == nil || u.whole.Load()
@@ -170,11 +169,7 @@ func (e *exchange) send(l *link) error {
 
 func (e *exchange) appendRequest(dst []byte) []byte {
 	h := &e.head.Request
-	host := e.dest.Host.String()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	h.Target.Authority = http1.Authority{Host: []byte(host)}
+	h.Target.Authority = http1.Authority{Host: e.head.named.spell(e.dest.Host)}
 	if e.dest.Port != 80 {
 		h.Target.Authority.Port = e.dest.Port
 	}
@@ -188,7 +183,7 @@ var ownFields = []string{ownField}
 func (e *exchange) await(l *link) error {
 	limits := http1.Limits{HeadBytes: e.server.config.HeaderBytes}
 	for informs := 0; ; {
-		raw, err := readHead(l.in, l.raw, func(b []byte) (int, error) { return l.answer.Parse(b, e.head.method, limits) })
+		raw, err := readHead(&l.in, l.raw, func(b []byte) (int, error) { return l.answer.Parse(b, e.head.method, limits) })
 		l.raw = raw
 		if err != nil {
 			l.answer.Reset()
@@ -205,6 +200,7 @@ func (e *exchange) await(l *link) error {
 	if e.server.config.ResponseHead > 0 {
 		l.conn.SetReadDeadline(time.Time{})
 	}
+	e.now = e.server.deps.Now()
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -21,7 +20,7 @@ import (
 type clientConn struct {
 	server *Server
 	conn   net.Conn
-	in     *bufio.Reader
+	in     *wire
 	addr   netip.Addr // the client, unmapped
 	// tunnel is the passage of the CONNECT whose inside is read here; nil on
 	// the proxy port itself.
@@ -37,28 +36,40 @@ type clientConn struct {
 	head requestHead // of the request at hand
 	out  []byte      // what is about to be written
 
+	exchange exchange // at hand; one after another
+	passage  passage  // of the exchange, unless it is a tunnel
+	cut      func()   // cuts the exchange
+
 	late   alarm                    // of a read
-	stall  mark                     // of a write
 	busy   atomic.Pointer[exchange] // what is being carried
 	broken bool                     // it takes nothing more
 	kept   bool                     // it is the keeper's, who ends the passage too
 	lent   bool                     // somebody else may still hold what was in the buffer
 }
 
-// bufferSize is the size of the buffers for reading: a head or a body's piece.
-const bufferSize = 16 << 10
-
 func newClientConn(s *Server, conn net.Conn) *clientConn {
-	c := &clientConn{server: s, conn: conn, in: takeReader(conn)}
+	in := &wire{}
+	in.attach(conn)
+	return newReadConn(s, in, clientAddr(conn))
+}
+
+// newReadConn is a connection from which something has been read already.
+func newReadConn(s *Server, in *wire, addr netip.Addr) *clientConn {
+	c := &clientConn{server: s, conn: in.conn, in: in, addr: addr}
+	c.exchange.server, c.exchange.client = s, c
+	c.cut = c.exchange.cut
+	return c
+}
+
+// clientAddr is who has connected, unmapped.
+func clientAddr(conn net.Conn) netip.Addr {
 	switch a := conn.RemoteAddr().(type) {
 	case *net.TCPAddr:
-		c.addr = a.AddrPort().Addr().Unmap().WithZone("")
+		return a.AddrPort().Addr().Unmap().WithZone("")
 	default:
-		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
-			c.addr = ap.Addr().Unmap().WithZone("")
-		}
+		ap, _ := netip.ParseAddrPort(a.String())
+		return ap.Addr().Unmap().WithZone("")
 	}
-	return c
 }
 
 // serve reads and serves requests until the connection is done.
@@ -93,14 +104,14 @@ func (c *clientConn) guard() {
 
 // awaitRequest waits for the first byte of the next request.
 func (c *clientConn) awaitRequest() bool {
-	c.late.set(c.server.config.KeepAlive)
-	defer c.late.clear(c.conn)
 	c.idle.Store(true)
 	defer c.idle.Store(false)
 	if c.server.draining.Load() {
 		return false
 	}
+	c.late.set(c.server.config.KeepAlive, c.conn)
 	_, err := c.in.Peek(1)
+	c.late.set(c.server.config.HeadTime, c.conn)
 	return err == nil
 }
 
@@ -114,7 +125,6 @@ func (c *clientConn) closeIfIdle() {
 // serveOne reads one head and carries its request. It reports whether the
 // connection is good for another one.
 func (c *clientConn) serveOne() bool {
-	c.late.set(c.server.config.HeadTime)
 	raw, err := readHead(c.in, c.raw, c.parse)
 	c.late.clear(c.conn)
 	c.raw = raw
@@ -130,7 +140,7 @@ func (c *clientConn) serveOne() bool {
 		c.head.method = http.MethodConnect // a tunnel that was never opened is counted as one all the same
 	}
 	defer c.poison()
-	switch newExchange(c, &c.head).serve(f) {
+	switch c.newExchange().serve(f) {
 	case again:
 		return c.ctx.Err() == nil // else it was given up, or has left
 	case linger:
@@ -162,7 +172,7 @@ func (c *clientConn) refuseAtTheDoor(tell bool) {
 	defer c.stop()
 	c.forgetHead()
 	c.head.understood()
-	e := newExchange(c, &c.head)
+	e := c.newExchange()
 	defer e.finish()
 	defer e.guard()
 	limit := refusalFor(policy.Verdict{Reason: policy.Limit})
@@ -178,10 +188,10 @@ func (c *clientConn) refuseAtTheDoor(tell bool) {
 
 // letGo gives the buffers back: from now on somebody else reads the connection.
 func (c *clientConn) letGo() {
-	if !c.lent && c.in != nil {
-		dropReader(c.in)
+	if !c.lent {
+		c.in.drop()
 	}
-	c.in, c.raw, c.out = nil, nil, nil
+	c.raw, c.out = nil, nil
 }
 
 // lend says that somebody else may hold on to what was read, for longer than the
@@ -195,9 +205,7 @@ func (c *clientConn) lend() {
 
 // write writes to the client. The sweeper breaks off a write that stalls.
 func (c *clientConn) write(p []byte) error {
-	c.stall.begin()
-	_, err := c.conn.Write(p)
-	c.stall.end()
+	err := c.in.write(p)
 	c.broken = c.broken || err != nil
 	return err
 }

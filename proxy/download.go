@@ -39,7 +39,7 @@ type download struct {
 // piece that is read is one write, and what came together with the head goes
 // together with it.
 func (d *download) run() error {
-	c, in := d.client, d.link.in
+	c, in := d.client, &d.link.in
 	d.over = d.kind == http1.NoBody || d.kind == http1.Sized && d.left == 0
 	for !d.over {
 		if in.Buffered() == 0 {
@@ -50,7 +50,7 @@ func (d *download) run() error {
 				return err
 			}
 		}
-		piece, _ := in.Peek(in.Buffered())
+		piece := in.pending()
 		n, pass, err := d.take(piece)
 		switch {
 		case d.wrap:
@@ -146,9 +146,9 @@ func (d *download) content(b []byte) error {
 // acceptable one, or the body ends, or the time is over. It takes nothing. It
 // returns the family shown by then, and whether the body turned out empty.
 func (d *download) look(most time.Duration) (family policy.Family, empty bool) {
-	until, in := time.Now().Add(most), d.link.in
+	until, in := time.Now().Add(most), &d.link.in
 	for {
-		piece, _ := in.Peek(in.Buffered())
+		piece := in.pending()
 		first, whole := d.preview(piece)
 		family, settled := classify(first, whole)
 		harmless := (family == policy.FamilyText || family == policy.FamilyMarkup) && d.judge(family)
@@ -203,7 +203,7 @@ func (d *download) isEmpty(first []byte) bool {
 		return false
 	}
 	if d.kind == http1.Chunked {
-		piece, _ := d.link.in.Peek(d.link.in.Buffered())
+		piece := d.link.in.pending()
 		chunks := d.chunks.ChunkReader
 		chunks.Check(piece)
 		return chunks.Done()

@@ -6,11 +6,11 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"gatehouse/internal/flow"
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
-	"gatehouse/proxy/keeper"
 )
 
 // fate is what becomes of a client's connection after an exchange.
@@ -23,62 +23,69 @@ const (
 )
 
 // exchange is one request and what becomes of it: an answer, a tunnel, or a
-// refusal. It belongs to the goroutine of its connection; what others may touch
-// is atomic.
+// refusal. It belongs to the goroutine of its connection, and serves that one's
+// next request too; what others may touch is atomic.
 type exchange struct {
 	server  *Server
 	client  *clientConn
+	passage *passage
+
+	link    atomic.Pointer[link]      // the connection in use; who takes it out may close it
+	far     atomic.Pointer[io.Closer] // the origin's side of an upgrade
+	listens atomic.Bool               // somebody is reading from the client
+	gone    atomic.Bool               // the client left
+
+	matter
+}
+
+// matter is what is of one request alone.
+type matter struct {
 	policy  *policy.Policy // taken once: one passage, one policy
+	now     time.Time      // when something was last waited for
 	head    *requestHead
 	dest    policy.Dest
-	upgrade string // the protocol the client asks to switch to
-	passage *passage
+	upgrade string        // the protocol the client asks to switch to
 	request *http.Request // of CONNECT: carries the context
 	tunnel  *tunnel       // what CONNECT opened
 	upload  *upload       // the request body, nil where there is none
 	answer  download      // the response body
 
 	verdict policy.Verdict
-	permit  policy.Permit
 
-	link     atomic.Pointer[link]      // the connection in use; who takes it out may close it
-	far      atomic.Pointer[io.Closer] // the origin's side of a relayed tunnel or an upgrade
-	listens  atomic.Bool               // somebody is reading from the client
-	gone     atomic.Bool               // the client left
-	informed bool                      // a 1xx head was passed on
-	begun    bool                      // the head of the final answer was written
-	closes   bool                      // the client's connection ends with this exchange
-	faulty   bool                      // a panic: ask nobody anything more
+	informed bool // a 1xx head was passed on
+	begun    bool // the head of the final answer was written
+	closes   bool // the client's connection ends with this exchange
+	faulty   bool // a panic: ask nobody anything more
 	received int64
 	end      string
 }
 
-func newExchange(c *clientConn, head *requestHead) *exchange {
-	e := &exchange{server: c.server, client: c, head: head, policy: c.server.deps.Policy.Policy(), end: "done"}
+// newExchange begins an exchange in place of the connection's last one.
+func (c *clientConn) newExchange() *exchange {
+	e, s := &c.exchange, c.server
+	e.link.Store(nil)
+	e.far.Store(nil)
+	e.listens.Store(false)
+	e.gone.Store(false)
+	e.matter = matter{head: &c.head, policy: s.deps.Policy.Policy(), now: s.deps.Now(), end: "done"}
 	surface := policy.HTTP
-	if head.method == http.MethodConnect && c.tunnel == nil {
+	if e.passage = &c.passage; c.head.method == http.MethodConnect && c.tunnel == nil {
 		surface = policy.CONNECT
+		e.passage = &passage{} // may outlive the connection's goroutine
 	}
-	e.passage = c.server.begin(surface, c.addr, e.policy, e.cut)
+	s.begin(e.passage, surface, c.addr, e.policy, e.now, c.cut)
 	return e
 }
 
 // cut breaks the exchange off, from whatever goroutine. The client goes first:
 // it must see a reset, not the orderly end that follows from the origin's.
 func (e *exchange) cut() {
-	far := e.far.Load()
-	if far != nil {
-		if kept, ok := (*far).(*keeper.Tunnel); ok { // both connections are the keeper's
-			kept.Close()
-			return
-		}
-	}
 	e.client.reset()
 	e.client.stop()
 	if l := e.link.Swap(nil); l != nil {
 		resetConn(l.conn)
 	}
-	if far != nil {
+	if far := e.far.Load(); far != nil {
 		(*far).Close()
 	}
 }
@@ -126,14 +133,17 @@ func (e *exchange) serveConnect() fate {
 }
 
 // settle remembers a verdict here and in the registry.
-func (e *exchange) settle(v policy.Verdict, permit policy.Permit) {
-	e.verdict, e.permit = v, permit
+func (e *exchange) settle(v policy.Verdict, permit *policy.Permit) {
+	e.verdict = v
 	e.passage.settle(v, permit)
 }
 
+// permit is the newest.
+func (e *exchange) permit() *policy.Permit { return &e.passage.permit }
+
 // settleOn judges the whole passage anew with the address it was led to.
-func (e *exchange) settleOn(p policy.Permit) *refusal {
-	v := e.policy.Review(p, e.server.deps.Now())
+func (e *exchange) settleOn(p *policy.Permit) *refusal {
+	v := e.policy.Review(*p, e.now)
 	e.settle(v, p)
 	e.describeWay(p)
 	if !v.Allowed() {
@@ -143,7 +153,7 @@ func (e *exchange) settleOn(p policy.Permit) *refusal {
 }
 
 // describeWay writes into the record where the name has led.
-func (e *exchange) describeWay(p policy.Permit) {
+func (e *exchange) describeWay(p *policy.Permit) {
 	var aliases []string
 	for _, alias := range p.Aliases() {
 		aliases = append(aliases, alias.String())
@@ -178,7 +188,7 @@ func (e *exchange) breakOff() fate {
 		e.end = "cut"
 		if e.verdict.Allowed() {
 			e.verdict.Reason = policy.UpstreamInvalid
-			e.settle(e.verdict, e.permit)
+			e.settle(e.verdict, e.permit())
 		}
 	}
 	if e.answer.untilClose {
@@ -198,15 +208,19 @@ func (e *exchange) say(r *refusal) {
 	default:
 		e.end = "error"
 	}
-	e.settle(r.verdict, policy.Permit{})
+	e.settle(r.verdict, &policy.Permit{})
 	e.note(r.status)
 }
 
 // note writes down that the first byte of an answer is on its way.
 func (e *exchange) note(status int) {
 	e.begun = true
-	e.passage.firstByte()
-	e.passage.note(func(r *flow.Record) { r.Status = status })
+	e.passage.note(func(r *flow.Record) {
+		r.Status = status
+		if r.FirstByte == 0 {
+			r.FirstByte = e.now.Sub(r.Time)
+		}
+	})
 }
 
 // refuse answers in place of an origin that was not asked, or gave no answer.

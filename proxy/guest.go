@@ -118,7 +118,11 @@ func (w *switchWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := w.e.client
 	c.conn.SetDeadline(time.Time{})
 	lent := lentConn{c.conn}
-	return lent, bufio.NewReadWriter(c.in, bufio.NewWriter(lent)), nil
+	in := bufio.NewReaderSize(c.in, bufferSize)
+	if c.in.Buffered() > 0 {
+		in.Peek(1) // takes all of it
+	}
+	return lent, bufio.NewReadWriter(in, bufio.NewWriter(lent)), nil
 }
 
 // lentConn is a connection whose owner is somebody else.

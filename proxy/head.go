@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"net/http"
@@ -53,6 +52,42 @@ type requestHead struct {
 	method string
 	path   string // path and query, as an origin is asked; set by readTarget
 	minor  int
+	named  naming
+}
+
+// naming remembers the host that was named last: most connections ask for the
+// same one again.
+type naming struct {
+	said  []byte // as the client spelt it
+	host  policy.Host
+	spelt []byte // as the gate spells it in a head; nil: nothing is remembered
+}
+
+// parse is the host that said names.
+func (n *naming) parse(said []byte) (policy.Host, error) {
+	if n.spelt != nil && bytes.Equal(said, n.said) {
+		return n.host, nil
+	}
+	host, err := policy.ParseHost(string(said))
+	if err == nil {
+		*n = naming{said: append(n.said[:0], said...), host: host, spelt: spell(host)}
+	}
+	return host, err
+}
+
+// spell is how the gate spells a host in a head.
+func (n *naming) spell(h policy.Host) []byte {
+	if n.spelt != nil && n.host == h {
+		return n.spelt
+	}
+	return spell(h)
+}
+
+func spell(h policy.Host) []byte {
+	if h.IsIP() && h.Addr().Is6() {
+		return []byte("[" + h.String() + "]")
+	}
+	return []byte(h.String())
 }
 
 // endOfHead is how every head ends.
@@ -61,13 +96,13 @@ var endOfHead = []byte("\r\n\r\n")
 // readHead reads one head from in, and not a byte more, into raw, which it
 // returns. The copy keeps what was parsed in place however much is read from in
 // afterwards. Heads that are malformed end in an http1.Error.
-func readHead(in *bufio.Reader, raw []byte, parse func([]byte) (int, error)) ([]byte, error) {
+func readHead(in *wire, raw []byte, parse func([]byte) (int, error)) ([]byte, error) {
 	raw = raw[:0]
 	for {
 		if _, err := in.Peek(1); err != nil {
 			return raw, err
 		}
-		piece, _ := in.Peek(in.Buffered())
+		piece := in.pending()
 		if end := bytes.Index(piece, endOfHead); end >= 0 {
 			piece = piece[:end+len(endOfHead)]
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -34,7 +35,7 @@ func FuzzHead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var h requestHead
-		raw, err := readHead(bufio.NewReader(bytes.NewReader(b)), nil, func(b []byte) (int, error) {
+		raw, err := readHead(&wire{conn: spoken{r: bytes.NewReader(b)}}, nil, func(b []byte) (int, error) {
 			return h.Parse(b, http1.Limits{HeadBytes: 4096})
 		})
 		if err != nil {
@@ -160,3 +161,11 @@ func FuzzClassify(f *testing.F) {
 		}
 	})
 }
+
+// spoken is a connection whose peer has said something, and then no more.
+type spoken struct {
+	net.Conn
+	r io.Reader
+}
+
+func (s spoken) Read(p []byte) (int, error) { return s.r.Read(p) }

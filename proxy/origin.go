@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -26,17 +25,15 @@ var (
 // link is a connection to an origin. It carries one exchange at a time and
 // belongs to that exchange's goroutine.
 type link struct {
-	conn   *net.TCPConn
-	in     *bufio.Reader
+	conn   net.Conn
+	in     wire
 	remote netip.AddrPort // unmapped
 	raw    []byte         // the head at hand, in whose bytes answer points
 	answer http1.Response
-	pooled bool // it has served before
-	stall  mark
-	since  int64 // when it was last used: Unix time in nanoseconds; the pool's
+	pooled bool          // it has served before
+	since  time.Duration // when the sweeper first saw it idle, 0: he has not; the pool's
 
 	// of the asking at hand; see step
-	wire   syscall.RawConn
 	stepFn func(fd uintptr) bool
 	words  []byte
 	wait   bool
@@ -45,16 +42,16 @@ type link struct {
 	err    error
 }
 
-func newLink(conn *net.TCPConn) *link {
-	l := &link{conn: conn, in: takeReader(conn)}
+func newLink(conn net.Conn) *link {
+	l := &link{conn: conn}
+	l.in.attach(conn)
 	l.remote = addrPortOf(conn)
-	l.wire, l.err = conn.SyscallConn()
 	l.stepFn = l.step
 	return l
 }
 
 // addrPortOf is where a connection leads; nowhere if it is closed.
-func addrPortOf(conn *net.TCPConn) netip.AddrPort {
+func addrPortOf(conn net.Conn) netip.AddrPort {
 	a, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.AddrPort{}
@@ -67,15 +64,17 @@ func addrPortOf(conn *net.TCPConn) netip.AddrPort {
 // Where wait is set it returns when the first byte of the answer is there.
 // Checking, writing and waiting in one go saves a system call.
 func (l *link) send(p []byte, wait bool) error {
+	if l.in.raw == nil {
+		return l.in.write(p)
+	}
 	l.words, l.wait, l.steps, l.wrote, l.err = p, wait, 0, 0, nil
-	l.stall.begin()
-	defer l.stall.end()
-	if err := l.wire.Read(l.stepFn); err != nil && l.err == nil {
+	if err := l.in.raw.Read(l.stepFn); err != nil && l.err == nil {
 		l.err = err
 	}
 	l.words = nil
+	l.in.waits.end()
 	if l.err == nil && l.wrote < len(p) {
-		_, l.err = l.conn.Write(p[l.wrote:])
+		l.err = l.in.write(p[l.wrote:])
 	}
 	return l.err
 }
@@ -86,14 +85,14 @@ func (l *link) step(fd uintptr) (done bool) {
 		return true
 	}
 	var probe [1]byte
-	n, err := ignoringEINTR(syscall.Read, int(fd), probe[:])
+	n, errno := readNow(fd, probe[:])
 	switch {
-	case err == syscall.EAGAIN:
+	case errno == syscall.EAGAIN:
 	case l.pooled:
 		l.err = errStale
 		return true
-	case err != nil:
-		l.err = err
+	case errno != 0:
+		l.err = l.in.opError("read", errno)
 		return true
 	case n > 0:
 		l.err = errUnasked
@@ -102,66 +101,22 @@ func (l *link) step(fd uintptr) (done bool) {
 		l.err = io.EOF
 		return true
 	}
-	n, err = ignoringEINTR(syscall.Write, int(fd), l.words)
-	l.wrote = max(n, 0)
-	if err != nil && err != syscall.EAGAIN {
-		l.err = err
+	if l.wrote, errno = writeNow(fd, l.words); errno != 0 && errno != syscall.EAGAIN {
+		l.err = l.in.opError("write", errno)
 		return true
 	}
 	if l.wait && l.wrote == len(l.words) {
-		l.stall.end() // waiting for an answer is no stalled write
+		l.in.waits.begin()
 		return false
 	}
 	return true
 }
 
-func ignoringEINTR(do func(int, []byte) (int, error), fd int, p []byte) (int, error) {
-	for {
-		n, err := do(fd, p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
-
-// write writes more of a request's body. It may be called by another goroutine
-// than the one that reads.
-func (l *link) write(p []byte) error {
-	l.stall.begin()
-	_, err := l.conn.Write(p)
-	l.stall.end()
-	return err
-}
-
 // close gives the connection up. No other goroutine may still use it.
 func (l *link) close() {
 	l.conn.Close()
-	dropReader(l.in)
+	l.in.drop()
 }
-
-// readers are buffers for reading; each is large enough for nearly every head.
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
-
-func takeReader(conn net.Conn) *bufio.Reader {
-	r := readers.Get().(*bufio.Reader)
-	r.Reset(conn)
-	return r
-}
-
-// dropReader gives a buffer back that nobody else uses.
-func dropReader(r *bufio.Reader) {
-	if poisonHeads {
-		r.Reset(poisonous{})
-		r.Peek(bufferSize)
-	}
-	r.Reset(nil)
-	readers.Put(r)
-}
-
-// poisonous is an endless stream of what no test expects.
-type poisonous struct{}
-
-func (poisonous) Read(p []byte) (int, error) { fill(p); return len(p), nil }
 
 // pool keeps connections to origins for the next request. It lends one only to a
 // request whose own permits, resolved and judged just now by the policy in
@@ -178,18 +133,18 @@ const mostIdle, mostIdleOf = 4096, 512
 
 // take returns a connection with the permit for its address, nil where there is
 // none.
-func (p *pool) take(dest policy.Dest, permits []policy.Permit) (*link, policy.Permit) {
+func (p *pool) take(dest policy.Dest, permits []policy.Permit) (*link, *policy.Permit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := p.idle[dest]
 	for i := len(list) - 1; i >= 0; i-- {
-		if permit, ok := permitFor(permits, list[i].remote); ok {
+		if permit := permitFor(permits, list[i].remote); permit != nil {
 			l := list[i]
 			p.remove(dest, i)
 			return l, permit
 		}
 	}
-	return nil, policy.Permit{}
+	return nil, nil
 }
 
 func (p *pool) remove(dest policy.Dest, i int) {
@@ -206,7 +161,8 @@ func (p *pool) remove(dest policy.Dest, i int) {
 
 // put keeps a connection, or closes it where there are too many.
 func (p *pool) put(dest policy.Dest, l *link) {
-	l.pooled, l.since = true, time.Now().UnixNano()
+	l.pooled, l.since = true, 0
+	l.in.rest()
 	p.mu.Lock()
 	full := p.closed || p.n >= mostIdle || len(p.idle[dest]) >= mostIdleOf
 	if !full {
@@ -221,12 +177,16 @@ func (p *pool) put(dest policy.Dest, l *link) {
 
 // sweep closes what was idle for too long or ended by its origin, and returns how
 // many are left.
-func (p *pool) sweep(now int64, most time.Duration) (kept int) {
+func (p *pool) sweep(now, most time.Duration) (kept int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for dest, list := range p.idle {
 		for i := len(list) - 1; i >= 0; i-- {
-			if l := list[i]; now-l.since > int64(most) || hungUp(l.conn) {
+			l := list[i]
+			if l.since == 0 {
+				l.since = now
+			}
+			if now-l.since > most || hungUp(l.conn) {
 				p.remove(dest, i)
 				l.close()
 			}
@@ -265,14 +225,15 @@ func (s *Server) resolve(ctx context.Context, v policy.Verdict, permit policy.Pe
 	return permits, nil
 }
 
-// permitFor is the permit for the address a connection leads to.
-func permitFor(permits []policy.Permit, remote netip.AddrPort) (policy.Permit, bool) {
+// permitFor is the permit for the address a connection leads to, nil where there
+// is none.
+func permitFor(permits []policy.Permit, remote netip.AddrPort) *policy.Permit {
 	for i := range permits {
 		if p := &permits[i]; p.Addr() == remote.Addr() && p.Dest().Port == remote.Port() {
-			return *p, true
+			return p
 		}
 	}
-	return policy.Permit{}, false
+	return nil
 }
 
 // spareConn is a connection that was dialled before anybody knew which request
@@ -284,7 +245,7 @@ func (s *spareConn) take(permits []policy.Permit) net.Conn {
 	if conn == nil {
 		return nil
 	}
-	if _, ok := permitFor(permits, addrPortOf(conn)); !ok || !s.conn.CompareAndSwap(conn, nil) {
+	if permitFor(permits, addrPortOf(conn)) == nil || !s.conn.CompareAndSwap(conn, nil) {
 		return nil
 	}
 	return conn

@@ -14,60 +14,104 @@ import (
 const longPassage = time.Minute
 
 // passage is one entry of the book in the making: an exchange or a tunnel. It
-// is opened before anything is decided and ended exactly once.
+// is opened before anything is decided and ended exactly once; then it may be
+// opened again, for the next exchange of its connection.
+//
+// Whoever carries the passage settles it and may read what he has settled. The
+// lock is for those who look on: the reviewer and the sweeper.
 type passage struct {
 	server *Server
-	mu     sync.Mutex // guards all below
-	record flow.Record
-	permit policy.Permit
+	mu     sync.Mutex    // guards all below
+	record *flow.Record  // the book's once the passage has ended
+	permit policy.Permit // the newest; only the carrier changes it
 	// opaque: a tunnel nobody looks into, so that Inspect ends it.
 	opaque  bool
 	cut     func() // breaks off what carries the passage
 	stopped string // why it was broken off: an End of flow.Record
 	ended   bool
-	late    *time.Timer
+
+	older, younger *passage // in the registry, whose lock guards them
 }
 
-// registry holds the open passages.
+// registry holds the open passages in the order in which they began: a ring that
+// begins and ends at its root.
 type registry struct {
 	mu   sync.Mutex
-	open map[*passage]struct{}
+	root passage
+	news *passage // the oldest of which the book has no line yet; &root: none
+}
+
+func (r *registry) init() { r.root.older, r.root.younger, r.news = &r.root, &r.root, &r.root }
+
+func (r *registry) add(p *passage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.older, p.younger = r.root.older, &r.root
+	p.older.younger, r.root.older = p, p
+	if r.news == &r.root {
+		r.news = p
+	}
+}
+
+func (r *registry) remove(p *passage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.older == nil {
+		return
+	}
+	if r.news == p {
+		r.news = p.younger
+	}
+	p.older.younger, p.younger.older = p.younger, p.older
+	p.older, p.younger = nil, nil
 }
 
 // all is a snapshot of the open passages.
-func (r *registry) all() []*passage {
+func (r *registry) all() (list []*passage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]*passage, 0, len(r.open))
-	for p := range r.open {
+	for p := r.root.younger; p != &r.root; p = p.younger {
 		list = append(list, p)
 	}
 	return list
 }
 
-// begin opens a passage. cut must be safe to call from any goroutine.
-func (s *Server) begin(surface policy.Surface, client netip.Addr, inForce *policy.Policy, cut func()) *passage {
-	p := &passage{server: s, cut: cut, opaque: surface == policy.CONNECT}
-	p.record = flow.Record{
-		ID: flow.NewID(), Time: s.deps.Now(), Surface: surface, Client: client,
-		Group: inForce.Group(client), PolicySHA: inForce.SHA256(),
+// grown takes those that have lived for long enough to be told of, and reports
+// whether there are others that may.
+func (r *registry) grown(now time.Time) (list []*passage, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ; r.news != &r.root && r.news.long(now); r.news = r.news.younger {
+		list = append(list, r.news)
 	}
-	s.deps.Book.Opened(surface)
-	p.late = time.AfterFunc(longPassage, p.tellOpen)
-	s.passages.mu.Lock()
-	s.passages.open[p] = struct{}{}
-	s.passages.mu.Unlock()
-	return p
+	return list, r.news != &r.root
 }
 
-// tellOpen writes the line of a passage that is still open after a minute.
-func (p *passage) tellOpen() {
+// begin opens a passage. cut must be safe to call from any goroutine.
+func (s *Server) begin(p *passage, surface policy.Surface, client netip.Addr, inForce *policy.Policy, now time.Time, cut func()) {
+	record := &flow.Record{
+		ID: flow.NewID(), Time: now, Surface: surface, Client: client,
+		Group: inForce.Group(client), PolicySHA: inForce.SHA256(),
+	}
 	p.mu.Lock()
-	r := p.record
-	r.Open, r.Duration = true, p.server.deps.Now().Sub(r.Time)
-	gone := p.ended
+	p.server, p.cut, p.opaque = s, cut, surface == policy.CONNECT
+	p.record, p.permit, p.stopped, p.ended = record, policy.Permit{}, "", false
+	p.mu.Unlock()
+	s.deps.Book.Opened(surface)
+	s.passages.add(p)
+}
+
+// long reports whether an open passage is worth a line.
+func (p *passage) long(now time.Time) bool { return now.Sub(p.record.Time) >= longPassage }
+
+// tellOpen writes the line of a passage that is still open after a minute.
+func (p *passage) tellOpen(now time.Time) {
+	p.mu.Lock()
+	gone := p.ended || !p.long(now) // or it is another one already
+	r := *p.record
 	p.mu.Unlock()
 	if !gone {
+		r.Open, r.Duration = true, now.Sub(r.Time)
 		p.server.deps.Book.Record(&r)
 	}
 }
@@ -77,16 +121,16 @@ func (p *passage) note(fill func(*flow.Record)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ended {
-		fill(&p.record)
+		fill(p.record)
 	}
 }
 
 // settle remembers the newest verdict and the permit it came with.
-func (p *passage) settle(v policy.Verdict, permit policy.Permit) {
+func (p *passage) settle(v policy.Verdict, permit *policy.Permit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped == "" {
-		p.record.Verdict, p.permit = v, permit
+		p.record.Verdict, p.permit = v, *permit
 		p.record.Protocol = v.Protocol
 	}
 }
@@ -94,24 +138,50 @@ func (p *passage) settle(v policy.Verdict, permit policy.Permit) {
 // id is the decision id.
 func (p *passage) id() string { return p.record.ID }
 
-// firstByte notes that the first byte of an answer is on its way.
-func (p *passage) firstByte() {
-	now := p.server.deps.Now()
-	p.note(func(r *flow.Record) {
-		if r.FirstByte == 0 {
-			r.FirstByte = now.Sub(r.Time)
-		}
-	})
-}
-
 // stop breaks the passage off. The first reason stays.
 func (p *passage) stop(end string) {
 	p.mu.Lock()
-	cut := p.cut
+	cut := p.halt(end)
+	p.mu.Unlock()
+	if cut != nil {
+		cut()
+	}
+}
+
+// halt notes why the passage is to be broken off, and returns what does so; nil
+// where it is over or being broken off. p.mu is held.
+func (p *passage) halt(end string) (cut func()) {
 	if p.ended || p.stopped != "" {
-		cut = nil
-	} else {
-		p.stopped = end
+		return nil
+	}
+	p.stopped = end
+	return p.cut
+}
+
+// handTo says what carries the passage from now on. If it is to be broken off
+// already, it is.
+func (p *passage) handTo(cut func()) {
+	p.mu.Lock()
+	p.cut = cut
+	stopped := p.stopped != ""
+	p.mu.Unlock()
+	if stopped {
+		cut()
+	}
+}
+
+// review ends the passage where the policy in force would not permit it.
+func (p *passage) review(inForce *policy.Policy, now time.Time) {
+	p.mu.Lock()
+	var cut func()
+	if p.permit.Valid() { // else it is still being judged, by the policy it took at its start
+		v := p.judge(inForce, now)
+		if !v.Allowed() || v.Effect == policy.Inspect && p.opaque {
+			v.Effect = policy.Deny
+			if cut = p.halt("policy"); cut != nil {
+				p.record.Verdict, p.record.Protocol = v, v.Protocol
+			}
+		}
 	}
 	p.mu.Unlock()
 	if cut != nil {
@@ -119,48 +189,33 @@ func (p *passage) stop(end string) {
 	}
 }
 
-// review ends the passage where the policy in force would not permit it. A
-// policy that panics permits nothing.
-func (p *passage) review(inForce *policy.Policy, now time.Time) {
-	p.mu.Lock()
-	permit, opaque := p.permit, p.opaque
-	p.mu.Unlock()
-	if !permit.Valid() {
-		return // still being judged, by the policy it took at its start
-	}
-	var v policy.Verdict
+// judge asks the policy in force about the passage. One that panics permits
+// nothing. p.mu is held.
+func (p *passage) judge(inForce *policy.Policy, now time.Time) (v policy.Verdict) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			p.server.logPanic("review", fault)
+			v = policy.Verdict{}
 		}
-		if v.Allowed() && !(v.Effect == policy.Inspect && opaque) {
-			return
-		}
-		v.Effect = policy.Deny
-		p.settle(v, permit)
-		p.stop("policy")
 	}()
-	v = inForce.Review(permit, now)
+	return inForce.Review(p.permit, now)
 }
 
 // end closes the entry and hands it to the book. Only the first call counts.
 func (p *passage) end(end string) {
-	p.late.Stop()
-	p.server.passages.mu.Lock()
-	delete(p.server.passages.open, p)
-	p.server.passages.mu.Unlock()
+	p.server.passages.remove(p)
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
 		return
 	}
 	p.ended = true
-	p.record.End = end
-	if p.stopped != "" {
-		p.record.End = p.stopped
-	}
-	p.record.Duration = p.server.deps.Now().Sub(p.record.Time)
 	r := p.record
+	r.End = end
+	if p.stopped != "" {
+		r.End = p.stopped
+	}
+	r.Duration = p.server.deps.Now().Sub(r.Time)
 	p.mu.Unlock()
-	p.server.deps.Book.Record(&r)
+	p.server.deps.Book.Record(r)
 }

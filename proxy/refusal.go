@@ -104,7 +104,7 @@ func (r *refusal) append(dst []byte, e *exchange) []byte {
 	dst = append(dst, byte('0'+e.head.minor), ' ')
 	dst = append(strconv.AppendInt(dst, int64(r.status), 10), ' ')
 	dst = append(append(dst, http.StatusText(r.status)...), "\r\nDate: "...)
-	dst = e.server.deps.Now().UTC().AppendFormat(dst, http.TimeFormat)
+	dst = e.now.UTC().AppendFormat(dst, http.TimeFormat)
 	dst = append(append(dst, "\r\nProxy-Status: gatehouse; error="...), r.kind...)
 	dst = append(append(dst, "; details=\""...), r.verdict.Reason.String()...)
 	dst = append(append(dst, "\"\r\n"+ownField+": "...), id...)

@@ -14,7 +14,7 @@ func (e *exchange) admit(f *flaw) *refusal {
 		e.dest, f = e.readTarget()
 	}
 	e.describe() // the book tells of a stranger, too, what it asked for
-	v := e.policy.Client(e.client.addr, e.server.deps.Now())
+	v := e.policy.Client(e.client.addr, e.now)
 	switch {
 	case !v.Allowed():
 		return refusalFor(v) // a stranger learns nothing, not even what it did wrong
@@ -55,14 +55,14 @@ func (e *exchange) judge() *refusal {
 		e.upgrade = strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")
 	}
 	q := policy.Request{
-		At: e.server.deps.Now(), Surface: policy.HTTP, Client: e.client.addr, Dest: e.dest,
+		At: e.now, Surface: policy.HTTP, Client: e.client.addr, Dest: e.dest,
 		Method: h.method, Path: policy.NewPath(h.path), Body: h.hasBody(), Upgrade: e.upgrade,
 	}
 	if q.Body {
 		q.Upload = contentType(&h.Fields)
 	}
 	v, permit := e.policy.Request(q)
-	e.settle(v, permit)
+	e.settle(v, &permit)
 	switch {
 	case !v.Allowed():
 		return refusalFor(v)

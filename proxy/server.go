@@ -66,6 +66,7 @@ type Deps struct {
 type Server struct {
 	config    Config
 	deps      Deps
+	born      time.Time // the sweeper's clock counts from here
 	guest     http.Handler
 	pool      pool
 	pseudonym http1.Pseudonym
@@ -77,7 +78,8 @@ type Server struct {
 	refusing  chan struct{}  // bounds the connections that are being told of the limit
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
-	clients   map[*clientConn]struct{}
+	clients   map[*clientConn]struct{} // that have a goroutine
+	open      int                      // connections of clients, those of kept tunnels too
 	perClient map[netip.Addr]int
 	watched   map[*clientConn]struct{} // by the sweeper
 	sweeper   *time.Timer              // nil while there is nothing to watch
@@ -89,7 +91,7 @@ func New(config Config, deps Deps) *Server {
 	config.fill()
 	deps.fill()
 	s := &Server{
-		config: config, deps: deps,
+		config: config, deps: deps, born: time.Now(),
 		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
 		keeper:    keeper.New(config.TunnelIdle),
 		refusing:  make(chan struct{}, 64),
@@ -98,7 +100,7 @@ func New(config Config, deps Deps) *Server {
 		perClient: map[netip.Addr]int{},
 		watched:   map[*clientConn]struct{}{},
 	}
-	s.passages.open = map[*passage]struct{}{}
+	s.passages.init()
 	s.pool.idle = map[policy.Dest][]*link{}
 	s.pseudonym, _ = http1.ParsePseudonym(config.Pseudonym)
 	s.guest = newGuest()
@@ -211,7 +213,7 @@ func (s *Server) leave(ln net.Listener) {
 func (s *Server) accept(conn net.Conn) {
 	c := newClientConn(s, conn)
 	s.mu.Lock()
-	full := len(s.clients) >= s.config.Connections || s.perClient[c.addr] >= s.config.PerClient
+	full := s.open >= s.config.Connections || s.perClient[c.addr] >= s.config.PerClient
 	if s.draining.Load() {
 		s.mu.Unlock()
 		conn.Close()
@@ -219,6 +221,7 @@ func (s *Server) accept(conn net.Conn) {
 	}
 	if !full {
 		s.clients[c] = struct{}{}
+		s.open++
 		s.perClient[c.addr]++
 	}
 	s.busy.Add(1)
@@ -228,11 +231,7 @@ func (s *Server) accept(conn net.Conn) {
 		return
 	}
 	go func() {
-		defer func() {
-			if !c.kept {
-				s.gone(c)
-			}
-		}()
+		defer s.gone(c)
 		c.serve()
 		c.letGo()
 	}()
@@ -254,14 +253,31 @@ func (s *Server) overLimit(c *clientConn) {
 	}
 }
 
-// gone takes a connection off the books when nothing is left of it. Called once.
+// gone takes a connection off the books when its goroutine has ended. A tunnel's is
+// open still, and the keeper says when that is over.
 func (s *Server) gone(c *clientConn) {
-	defer s.busy.Done()
+	if c.kept {
+		return
+	}
+	s.handedOver(c)
+	s.left(c.addr)
+}
+
+// handedOver forgets a connection that is no longer for its goroutine to end.
+func (s *Server) handedOver(c *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.clients, c)
-	if s.perClient[c.addr]--; s.perClient[c.addr] == 0 {
-		delete(s.perClient, c.addr)
+}
+
+// left counts a connection out, when nothing is left of it. Called once for each.
+func (s *Server) left(addr netip.Addr) {
+	defer s.busy.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.perClient[addr]--; s.perClient[addr] == 0 {
+		delete(s.perClient, addr)
 	}
 }
 

@@ -262,7 +262,11 @@ func TestALongPassageIsToldWhileItIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records := make(chan *flow.Record, 4)
 		s := New(Config{}, Deps{Policy: &policy.Live{}, Resolver: &fakeResolver{}, Book: &flow.Book{Sinks: []flow.Sink{chanSink(records)}}})
-		p := s.begin(policy.CONNECT, netip.MustParseAddr("127.0.0.1"), nil, func() {})
+		p := &passage{}
+		s.begin(p, policy.CONNECT, netip.MustParseAddr("127.0.0.1"), nil, time.Now(), func() {})
+		s.mu.Lock()
+		s.keepSweeping()
+		s.mu.Unlock()
 		time.Sleep(2 * time.Minute) // of the bubble's clock
 		r := <-records
 		require.True(t, r.Open)

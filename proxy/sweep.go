@@ -19,18 +19,29 @@ const sweepEvery = 500 * time.Millisecond
 var aLongTimeAgo = time.Unix(1, 0)
 
 // alarm bounds a read. The reader sets and clears it; the sweeper rings it, and
-// then the read ends in os.ErrDeadlineExceeded.
+// then the read ends in os.ErrDeadlineExceeded. Neither of the two asks the time
+// for it: a read has lasted since the sweeper first saw it, so none is given less
+// than its due, and some are given a round more.
 type alarm struct {
-	at atomic.Int64 // Unix time in nanoseconds; 0: not set
-	mu sync.Mutex   // held while the connection's deadline is changed
+	state atomic.Uint64 // the number of the read, and its bound in milliseconds; 0: not set
+	reads uint32        // so far; the reader's
+	seen  uint64        // state at the sweeper's last round
+	since time.Duration // when he first saw it; his
+	mu    sync.Mutex    // held while the connection's deadline is changed
 }
 
-const rung = -1
+// rung stands in place of a bound.
+const rung = 1<<32 - 1
 
-func (a *alarm) set(d time.Duration) { a.at.Store(time.Now().Add(d).UnixNano()) }
+func (a *alarm) set(d time.Duration, conn net.Conn) {
+	a.reads++
+	a.change(uint64(a.reads)<<32|uint64(min(max(d.Milliseconds(), 1), rung-1)), conn)
+}
 
-func (a *alarm) clear(conn net.Conn) {
-	if a.at.Swap(0) == rung {
+func (a *alarm) clear(conn net.Conn) { a.change(0, conn) }
+
+func (a *alarm) change(state uint64, conn net.Conn) {
+	if old := a.state.Swap(state); old&rung == rung {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		conn.SetReadDeadline(time.Time{})
@@ -38,29 +49,47 @@ func (a *alarm) clear(conn net.Conn) {
 }
 
 // ring is the sweeper's.
-func (a *alarm) ring(now int64, conn net.Conn) {
-	at := a.at.Load()
-	if at <= 0 || now < at {
+func (a *alarm) ring(now time.Duration, conn net.Conn) {
+	state := a.state.Load()
+	bound := state & rung
+	switch {
+	case state != a.seen:
+		a.seen, a.since = state, now
+		return
+	case state == 0 || bound == rung || now-a.since < time.Duration(bound)*time.Millisecond:
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.at.CompareAndSwap(at, rung) {
+	if a.state.CompareAndSwap(state, state|rung) {
 		conn.SetReadDeadline(aLongTimeAgo)
 	}
 }
 
-// mark is since when something has been going on: Unix time in nanoseconds, 0
-// where nothing is.
-type mark struct{ since atomic.Int64 }
+// mark tells whether something has been going on for long: writing, for one. It
+// knows no time, as alarm does not.
+type mark struct {
+	state atomic.Uint64 // the number of what is going on; 0: nothing is
+	count uint64        // so far
+	seen  uint64        // state at the sweeper's last round
+	since time.Duration // when he first saw it; his
+}
 
-func (m *mark) begin() { m.since.Store(time.Now().UnixNano()) }
-func (m *mark) end()   { m.since.Store(0) }
+func (m *mark) begin() {
+	m.count++
+	m.state.Store(m.count)
+}
 
-// longerThan reports whether it has been going on for more than d.
-func (m *mark) longerThan(d time.Duration, now int64) bool {
-	since := m.since.Load()
-	return since > 0 && now-since > int64(d)
+func (m *mark) end() { m.state.Store(0) }
+
+// longerThan reports whether it has been going on for more than d. It is the
+// sweeper's.
+func (m *mark) longerThan(d, now time.Duration) bool {
+	if state := m.state.Load(); state == 0 || state != m.seen {
+		m.seen, m.since = state, now
+		return false
+	}
+	return now-m.since > d
 }
 
 // watch puts a connection under the sweeper's eyes, and sees to it that he comes.
@@ -68,6 +97,11 @@ func (s *Server) watch(c *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watched[c] = struct{}{}
+	s.keepSweeping()
+}
+
+// keepSweeping sees to it that the sweeper comes. s.mu is held.
+func (s *Server) keepSweeping() {
 	if s.sweeper == nil {
 		s.sweeper = time.AfterFunc(sweepEvery, s.sweep)
 	}
@@ -81,20 +115,20 @@ func (s *Server) unwatch(c *clientConn) {
 
 // sweep goes once round. It comes again as long as there is something to watch.
 func (s *Server) sweep() {
-	kept := 0
+	more := false
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.logPanic("sweeper", fault)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.watched) > 0 || kept > 0 {
+		if len(s.watched) > 0 || more {
 			s.sweeper.Reset(sweepEvery)
 		} else {
 			s.sweeper = nil
 		}
 	}()
-	now := time.Now().UnixNano()
+	now := time.Since(s.born)
 	s.mu.Lock()
 	list := make([]*clientConn, 0, len(s.watched))
 	for c := range s.watched {
@@ -104,20 +138,26 @@ func (s *Server) sweep() {
 	for _, c := range list {
 		c.sweep(now)
 	}
-	kept = s.pool.sweep(now, s.config.OriginIdle)
+	more = s.pool.sweep(now, s.config.OriginIdle) > 0
+	at := s.deps.Now()
+	long, others := s.passages.grown(at)
+	for _, p := range long {
+		p.tellOpen(at)
+	}
+	more = more || others
 }
 
-func (c *clientConn) sweep(now int64) {
+func (c *clientConn) sweep(now time.Duration) {
 	c.late.ring(now, c.conn)
 	stalled := c.server.config.TunnelIdle
-	if c.stall.longerThan(stalled, now) {
+	if c.in.stalls.longerThan(stalled, now) {
 		c.reset()
 	}
 	e := c.busy.Load()
 	if e == nil {
 		return
 	}
-	if l := e.link.Load(); l != nil && l.stall.longerThan(stalled, now) && e.link.CompareAndSwap(l, nil) {
+	if l := e.link.Load(); l != nil && l.in.stalls.longerThan(stalled, now) && e.link.CompareAndSwap(l, nil) {
 		resetConn(l.conn)
 	}
 	if e.listens.Load() || !hungUp(c.conn) {

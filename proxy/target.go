@@ -12,7 +12,7 @@ import (
 // section 3.2): authority-form for CONNECT, else absolute-form with http.
 func (h *requestHead) readTarget() (policy.Dest, *flaw) {
 	if h.Target.Form == http1.AuthorityForm {
-		dest, ok := destOf(h.Target.Authority, 0)
+		dest, ok := h.named.destOf(h.Target.Authority, 0)
 		if !ok {
 			return policy.Dest{}, bad("A CONNECT request names host:port, and nothing else.")
 		}
@@ -39,7 +39,7 @@ func (h *requestHead) absolute() (policy.Dest, *flaw) {
 	case !bytes.EqualFold(t.Scheme, []byte("http")):
 		return policy.Dest{}, bad("This proxy carries http, and through CONNECT https; nothing else.")
 	}
-	dest, ok := destOf(t.Authority, 80)
+	dest, ok := h.named.destOf(t.Authority, 80)
 	if !ok {
 		return policy.Dest{}, bad("The request target names no valid host and port.")
 	}
@@ -75,7 +75,7 @@ func (h *requestHead) readPinnedTarget(pinned policy.Dest) (policy.Dest, *flaw) 
 		return pinned, bad("A tunnel cannot be opened inside a tunnel.")
 	}
 	if h.Host.Host != nil {
-		if host, ok := destOf(h.Host, pinned.Port); !ok || host != pinned {
+		if host, ok := h.named.destOf(h.Host, pinned.Port); !ok || host != pinned {
 			return pinned, mismatch
 		}
 	}
@@ -95,11 +95,11 @@ func (h *requestHead) readPinnedTarget(pinned policy.Dest) (policy.Dest, *flaw) 
 
 // destOf is the destination an authority names; dflt is the port of one that
 // states none.
-func destOf(a http1.Authority, dflt uint16) (policy.Dest, bool) {
+func (n *naming) destOf(a http1.Authority, dflt uint16) (policy.Dest, bool) {
 	port := a.Port
 	if port == 0 {
 		port = dflt
 	}
-	host, err := policy.ParseHost(string(a.Host))
+	host, err := n.parse(a.Host)
 	return policy.Dest{Host: host, Port: port}, err == nil && port != 0
 }

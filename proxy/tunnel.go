@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"gatehouse/internal/clienthello"
-	"gatehouse/internal/flow"
 	"gatehouse/policy"
 )
 
@@ -29,9 +27,9 @@ type tunnel struct {
 // told 200: a tunnel that leads nowhere is refused in words.
 func (e *exchange) connect() *refusal {
 	v, permit := e.policy.Connect(policy.Connect{
-		At: e.server.deps.Now(), Surface: policy.CONNECT, Client: e.client.addr, Dest: e.dest,
+		At: e.now, Surface: policy.CONNECT, Client: e.client.addr, Dest: e.dest,
 	})
-	e.settle(v, permit)
+	e.settle(v, &permit)
 	switch {
 	case !v.Allowed():
 		return refusalFor(v)
@@ -43,12 +41,13 @@ func (e *exchange) connect() *refusal {
 	if refused != nil {
 		return refused
 	}
-	e.describeWay(permits[0]) // the one that is tried first
+	e.describeWay(&permits[0]) // the one that is tried first
 	origin, narrowed, err := e.server.dialer.dial(ctx, permits)
 	if err != nil {
 		return unreached(v, err)
 	}
-	if refused := e.settleOn(narrowed); refused != nil {
+	e.now = e.server.deps.Now()
+	if refused := e.settleOn(&narrowed); refused != nil {
 		origin.Close()
 		return refused
 	}
@@ -84,8 +83,7 @@ func (e *exchange) carryTunnel() {
 		e.end = "client-closed"
 		return
 	}
-	e.passage.firstByte()
-	e.passage.note(func(r *flow.Record) { r.Status = http.StatusOK })
+	e.note(http.StatusOK)
 	switch t.protocol {
 	case policy.TLS:
 		t.carryTLS()
@@ -105,9 +103,7 @@ func (t *tunnel) closeOrigin() {
 
 // buffered takes the bytes that came together with the CONNECT head.
 func (t *tunnel) buffered() []byte {
-	in := t.e.client.in
-	early, _ := in.Peek(in.Buffered())
-	return early
+	return t.e.client.in.pending()
 }
 
 // carryTLS reads the ClientHello before it goes on: the name in it must be the
@@ -135,14 +131,14 @@ func (t *tunnel) carryTLS() {
 // are refused the client's connection is reset: after a 200 no words reach it.
 func (t *tunnel) judgeOpening(o policy.Opening) bool {
 	e := t.e
-	now := e.server.deps.Now()
+	e.now = e.server.deps.Now()
 	v, permit := e.policy.Connect(policy.Connect{
-		At: now, Surface: policy.CONNECT, Client: e.client.addr, Dest: t.dest, Opening: o,
+		At: e.now, Surface: policy.CONNECT, Client: e.client.addr, Dest: t.dest, Opening: o,
 	})
 	if v.Allowed() {
-		v, permit = e.policy.Answer(policy.Answer{At: now, Permit: permit, Aliases: t.permit.Aliases(), Addr: t.permit.Addr()})
+		v, permit = e.policy.Answer(policy.Answer{At: e.now, Permit: permit, Aliases: t.permit.Aliases(), Addr: t.permit.Addr()})
 	}
-	e.settle(v, permit)
+	e.settle(v, &permit)
 	if !v.Allowed() {
 		e.end = "refused"
 		e.client.reset()
@@ -175,13 +171,14 @@ func (t *tunnel) carryHTTP() {
 	t.spare.conn.Store(t.origin)
 	t.origin = nil // from now on it is the pool's, and may serve others
 	defer t.spare.close()
-	inner := &clientConn{server: c.server, conn: c.conn, in: c.in, addr: c.addr, tunnel: t}
+	inner := newReadConn(c.server, c.in, c.addr)
+	inner.tunnel = t
 	inner.serve()
 	t.e.end = "client-closed"
 }
 
 // opensLikeHTTP reports whether what comes first is a method and a space.
-func opensLikeHTTP(in *bufio.Reader) (bool, error) {
+func opensLikeHTTP(in *wire) (bool, error) {
 	const longestMethod = 32
 	for n := 1; n <= longestMethod; n++ {
 		b, err := in.Peek(n)

@@ -65,9 +65,9 @@ func (u *upload) run() {
 			u.fail(err)
 			return
 		}
-		piece, _ := in.Peek(in.Buffered())
+		piece := in.pending()
 		n, pass, err := u.take(piece)
-		if len(pass) > 0 && u.link.write(pass) != nil {
+		if len(pass) > 0 && u.link.in.write(pass) != nil {
 			return // the origin takes no more; it may still have something to say
 		}
 		in.Discard(n)
