@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
-	"strconv"
 	"strings"
 
 	"gatehouse/policy"
@@ -26,16 +25,16 @@ type page struct {
 func pageFor(r *refusal, dest policy.Dest, id string, tell bool) page {
 	p := page{What: "The gateway refused this request.", Reason: r.verdict.Reason.String(), ID: id, Why: r.why}
 	if !dest.Host.IsZero() {
-		p.What = fmt.Sprintf("The gateway refused access to %s.", dest)
+		p.What = "The gateway refused access to " + dest.String() + "."
 		if r.verdict.Allowed() {
-			p.What = fmt.Sprintf("The gateway permits access to %s, but could not get an answer.", dest)
+			p.What = "The gateway permits access to " + dest.String() + ", but could not get an answer."
 		}
 	}
 	why, do := sentences(r.verdict.Reason)
 	if p.Why == "" {
 		p.Why = why
 	}
-	p.Do = fmt.Sprintf("%s and quote %s.", do, id)
+	p.Do = do + " and quote " + id + "."
 	if tell && r.verdict.Rule != nil && !r.verdict.Allowed() {
 		p.Rule, p.Line = r.verdict.RuleName(), r.verdict.Line()
 		p.Why = fmt.Sprintf("%s: rule %q, line %d of the rules.", strings.TrimSuffix(p.Why, "."), p.Rule, p.Line)
@@ -106,62 +105,19 @@ func technical(r policy.Reason) (why, do string) {
 	return "The rules do not permit it.", "Ask the administrator"
 }
 
-// render gives the page in the form the client likes best.
-func (p page) render(accept []string) (contentType string, body []byte) {
-	switch preferred(accept) {
-	case "text/html":
-		text := fmt.Sprintf("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title></head>\n<body><h1>%s</h1>\n<p>%s</p>\n<p>%s</p>\n<p>%s · %s</p></body></html>\n",
-			html.EscapeString(p.What), html.EscapeString(p.What), html.EscapeString(p.Why), html.EscapeString(p.Do),
-			html.EscapeString(p.Reason), html.EscapeString(p.ID))
-		return "text/html; charset=utf-8", []byte(text)
-	case "application/json":
+// append appends the page in one of the forms.
+func (p *page) append(dst []byte, form string) []byte {
+	switch form {
+	case formHTML:
+		return fmt.Appendf(dst, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title></head>\n<body><h1>%[1]s</h1>\n<p>%s</p>\n<p>%s</p>\n<p>%s · %s</p></body></html>\n",
+			html.EscapeString(p.What), html.EscapeString(p.Why), html.EscapeString(p.Do), html.EscapeString(p.Reason), html.EscapeString(p.ID))
+	case formJSON:
 		text, _ := json.Marshal(p) // strings and numbers: cannot fail
-		return "application/json", append(text, '\n')
+		return append(append(dst, text...), '\n')
 	}
-	return "text/plain; charset=utf-8", fmt.Appendf(nil, "%s %s %s\n", p.What, p.Why, p.Do)
-}
-
-// preferred is which of our three forms the Accept fields like best (RFC 9110,
-// section 12.5.1); text/plain where they do not care.
-func preferred(accept []string) string {
-	best, bestQ := "text/plain", 0.0
-	if len(accept) == 0 {
-		return best
+	for _, sentence := range [...]string{p.What, p.Why, p.Do} {
+		dst = append(append(dst, sentence...), ' ')
 	}
-	accept = listed(accept)
-	for _, form := range [...]string{"text/plain", "text/html", "application/json"} {
-		if q := liking(accept, form); q > bestQ {
-			best, bestQ = form, q
-		}
-	}
-	return best
-}
-
-// liking is the quality the members of Accept give to a form, by the most specific
-// range that covers it.
-func liking(accept []string, form string) float64 {
-	kind, _, _ := strings.Cut(form, "/")
-	quality, specific := 0.0, 0
-	for _, member := range accept {
-		media, params, _ := strings.Cut(member, ";")
-		level := 0
-		switch major, minor, _ := strings.Cut(strings.TrimSpace(media), "/"); {
-		case major == "*" && minor == "*":
-			level = 1
-		case major == kind && minor == "*":
-			level = 2
-		case major == kind && minor == form[len(kind)+1:]:
-			level = 3
-		}
-		if level <= specific {
-			continue
-		}
-		quality, specific = 1, level
-		for param := range strings.SplitSeq(params, ";") {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(param), "q="); ok {
-				quality, _ = strconv.ParseFloat(v, 64)
-			}
-		}
-	}
-	return quality
+	dst[len(dst)-1] = '\n'
+	return dst
 }

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"syscall"
 
+	"gatehouse/internal/flow"
 	"gatehouse/policy"
+	"gatehouse/proxy/trust"
 )
 
 // refusal is what the gate says in place of an origin: no, or that the world
@@ -18,6 +20,10 @@ type refusal struct {
 	status  int
 	kind    string // Proxy-Status error type (RFC 9209, section 2.3)
 	why     string // a sentence; empty: the reason's own
+	// fault is why TLS could not be looked into, where that is the matter, and
+	// fix what an administrator can do about it.
+	fault flow.Fault
+	fix   string
 }
 
 // refusalFor is the refusal of a verdict that denies.
@@ -81,8 +87,28 @@ func unreached(v policy.Verdict, err error) *refusal {
 	return failed(v, policy.UpstreamUnreachable, http.StatusBadGateway, "destination_unavailable")
 }
 
+// untrusted is the answer where TLS to the origin did not come about.
+func untrusted(v policy.Verdict, f *trust.Fault) *refusal {
+	status, kind := http.StatusBadGateway, "tls_protocol_error"
+	switch {
+	case f.Cause.Certificate():
+		kind = "tls_certificate_error"
+	case f.Cause == flow.HandshakeTimeout:
+		status, kind = http.StatusGatewayTimeout, "connection_timeout"
+	case f.Cause == flow.HandshakeRefused, f.Cause == flow.ClientCertificate:
+		kind = "tls_alert_received"
+	}
+	r := failed(v, policy.UpstreamUntrusted, status, kind)
+	r.why, r.fault, r.fix = f.Why, f.Cause, f.Fix
+	return r
+}
+
 // unanswered is the answer where a connection came about and no usable response.
 func unanswered(v policy.Verdict, err error) *refusal {
+	var fault *trust.Fault
+	if errors.As(err, &fault) {
+		return untrusted(v, fault)
+	}
 	if timedOut(err) {
 		return failed(v, policy.UpstreamInvalid, http.StatusGatewayTimeout, "http_response_timeout")
 	}
@@ -99,7 +125,10 @@ func timedOut(err error) bool {
 func (r *refusal) append(dst []byte, e *exchange) []byte {
 	id := e.passage.id()
 	tell := !e.dest.Host.IsZero() && e.mayTell()
-	contentType, body := pageFor(r, e.dest, id, tell).render(values(&e.head.Fields, "Accept"))
+	scratch := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(scratch)
+	form, page := preferred(&e.head.Fields), pageFor(r, e.dest, id, tell)
+	body := page.append(scratch[:0], form)
 	dst = append(dst, "HTTP/1."...)
 	dst = append(dst, byte('0'+e.head.minor), ' ')
 	dst = append(strconv.AppendInt(dst, int64(r.status), 10), ' ')
@@ -112,7 +141,10 @@ func (r *refusal) append(dst []byte, e *exchange) []byte {
 	if r.status == http.StatusServiceUnavailable {
 		dst = append(dst, "Retry-After: 10\r\n"...)
 	}
-	dst = append(append(dst, "Content-Type: "...), contentType...)
+	dst = append(append(dst, "Content-Type: "...), form...)
+	if form != formJSON {
+		dst = append(dst, "; charset=utf-8"...)
+	}
 	dst = strconv.AppendInt(append(dst, "\r\nContent-Length: "...), int64(len(body)), 10)
 	switch {
 	case e.closes:

@@ -33,9 +33,14 @@ type Log struct {
 	out     io.Writer
 	logger  *slog.Logger
 	queue   chan *Record
+	half    chan struct{} // the queue is half full: do not wait for more
 	dropped atomic.Uint64
 	failing bool // owned by Run
 }
+
+// gathering is how long the first Record of a batch waits for others: woken for
+// each of them, the log would cost a fifth of what it tells of.
+const gathering = 10 * time.Millisecond
 
 // batchBytes is how much is gathered, at most, before it is written.
 const batchBytes = 64 << 10
@@ -52,7 +57,7 @@ func NewLog(c LogConfig) *Log {
 	if c.Queue == 0 {
 		c.Queue = 8192
 	}
-	l.queue = make(chan *Record, c.Queue)
+	l.queue, l.half = make(chan *Record, c.Queue), make(chan struct{}, 1)
 	return l
 }
 
@@ -62,6 +67,12 @@ func (l *Log) Record(r *Record) {
 	case l.queue <- r:
 	default:
 		l.dropped.Add(1)
+	}
+	if len(l.queue) == (cap(l.queue)+1)/2 {
+		select {
+		case l.half <- struct{}{}:
+		default: // it has been told
+		}
 	}
 }
 
@@ -73,11 +84,14 @@ func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 func (l *Log) Run(ctx context.Context) {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
+	more := time.NewTimer(gathering)
+	defer more.Stop()
 	l.tend()
 	buf := make([]byte, 0, batchBytes+4096)
 	for {
 		select {
 		case r := <-l.queue:
+			l.await(ctx, more)
 			l.write(l.gather(buf[:0], r))
 		case <-hourly.C:
 			l.tend()
@@ -87,6 +101,19 @@ func (l *Log) Run(ctx context.Context) {
 			}
 			return
 		}
+	}
+}
+
+// await lets Records gather in the queue, which wakes nobody.
+func (l *Log) await(ctx context.Context, more *time.Timer) {
+	if 2*len(l.queue) >= cap(l.queue) {
+		return
+	}
+	more.Reset(gathering)
+	select {
+	case <-more.C:
+	case <-l.half:
+	case <-ctx.Done():
 	}
 }
 
