@@ -33,9 +33,10 @@ type candidate struct {
 	port uint16
 }
 
-func newHostIndex() hostIndex {
+// newHostIndex makes an index with room for so many names.
+func newHostIndex(names int) hostIndex {
 	return hostIndex{
-		names: map[string][]candidate{}, addrs: map[netip.Addr][]candidate{}, suffix: map[string]*underSuffix{},
+		names: make(map[string][]candidate, names), addrs: map[netip.Addr][]candidate{}, suffix: map[string]*underSuffix{},
 	}
 }
 

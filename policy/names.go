@@ -17,7 +17,7 @@ var (
 	// Interception" (Apple, 101555); Google's hosts "must bypass SSL
 	// inspection" (Android Enterprise Network Requirements).
 	neverInspected = sync.OnceValue(func() hostIndex {
-		x := newHostIndex()
+		x := newHostIndex(0)
 		for _, s := range []string{
 			"*.servicebus.windows.net",
 			"*.apple.com", "*.mzstatic.com", "*.icloud.com", "*.cdn-apple.com",

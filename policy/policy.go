@@ -129,7 +129,7 @@ func Compile(s Spec) (*Policy, error) {
 	p := &Policy{
 		mode: s.Mode, monitorUntil: s.MonitorUntil, inspection: s.Inspection, sha256: s.SHA256,
 		permitted: prefixes("127.0.0.0/8", "::1/128"), treatAsPublic: new(bart.Lite),
-		hosts: newHostIndex(),
+		hosts: newHostIndex(s.names()),
 	}
 	insert(p.treatAsPublic, s.TreatAsPublic)
 	insert(p.permitted, s.Permitted)
@@ -158,6 +158,19 @@ func Compile(s Spec) (*Policy, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// names is the number of entries that list a host by its name.
+func (s *Spec) names() int {
+	n := 0
+	for i := range s.Rules {
+		for j := range s.Rules[i].Hosts {
+			if h := &s.Rules[i].Hosts[j]; h.kind == patternExact && !h.host.IsIP() {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // add puts rule i into the tables.

@@ -46,24 +46,43 @@ func (d *document) bindTable(n *scan.Node, v reflect.Value, top []string) {
 		d.wrongType(n, "a table")
 		return
 	}
-	fields := map[string]int{}
-	var known []string
-	for i := range v.NumField() {
-		if key := v.Type().Field(i).Tag.Get("toml"); key != "" && key != "-" {
-			fields[key] = i
-			known = append(known, key)
-		}
-	}
+	form := d.formOf(v.Type())
 	for _, f := range n.Fields {
-		if i, ok := fields[f.Name]; ok {
+		if i, ok := form.fields[f.Name]; ok {
 			d.bind(f.Value, v.Field(i), top)
 			continue
 		}
-		d.unknown(n, f, known, top)
+		d.unknown(n, f, form.known, top)
 	}
 	if t, ok := v.Addr().Interface().(interface{ placed(*scan.Node) }); ok {
 		t.placed(n)
 	}
+}
+
+// form is what a struct takes: its keys, in order, and the field of each.
+type form struct {
+	known  []string
+	fields map[string]int
+}
+
+// formOf is the form of a struct, made once for a document: a file may have a
+// hundred thousand tables of one kind.
+func (d *document) formOf(t reflect.Type) *form {
+	if f, ok := d.forms[t]; ok {
+		return f
+	}
+	f := &form{fields: map[string]int{}}
+	for i := range t.NumField() {
+		if key := t.Field(i).Tag.Get("toml"); key != "" && key != "-" {
+			f.fields[key] = i
+			f.known = append(f.known, key)
+		}
+	}
+	if d.forms == nil {
+		d.forms = map[reflect.Type]*form{}
+	}
+	d.forms[t] = f
+	return f
 }
 
 // unknown reports a key or table that the language does not have.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -26,6 +27,7 @@ type document struct {
 	told       map[Level]int // how many problems of each level were found
 	// meant are the keys that misspelt ones were probably meant to be.
 	meant map[meaning]bool
+	forms map[reflect.Type]*form
 	// homes are, for each key, the tables that have it.
 	homes map[string][]string
 	// repair is what would cure the syntax error without a guess; nil: nothing.

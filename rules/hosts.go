@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,17 +17,23 @@ func (c *compiler) hosts(table *ruleTable, deny bool) ([]policy.ListedHost, []te
 	l := table.Hosts
 	c.notEmpty(l)
 	out := make([]policy.ListedHost, 0, len(l.items))
-	texts := make([]text, 0, len(l.items))
-	for _, t := range l.items {
+	texts := l.items
+	for i, t := range l.items {
 		h, ok := c.host(t, deny)
 		if !ok {
+			if len(texts) == len(l.items) { // the first that does not stand
+				texts = slices.Clone(l.items[:i])
+			}
 			continue
 		}
 		if h.Port != 0 && table.Ports != nil {
 			c.doc.report(codeHostPorts, t.at(), c.doc.replaced(t.at(), fmt.Sprintf("%q", h.HostPattern)),
 				"%q is a URL and so says its port, but the rule has ports as well", t.value)
 		}
-		out, texts = append(out, h), append(texts, t)
+		out = append(out, h)
+		if len(texts) < len(l.items) {
+			texts = append(texts, t)
+		}
 	}
 	return out, texts
 }
@@ -68,7 +75,10 @@ func (c *compiler) hostStands(t text, p policy.HostPattern, deny bool) bool {
 		return false
 	}
 	suffix := starSuffix(p.String())
-	if public, icann := publicsuffix.PublicSuffix(suffix); suffix != "" && icann && public == suffix {
+	if suffix == "" {
+		return true
+	}
+	if public, icann := publicsuffix.PublicSuffix(suffix); icann && public == suffix {
 		c.doc.report(codeHostWide, t.at(), "", "%q permits every name that anybody registers below %s", t.value, suffix)
 		return false
 	}

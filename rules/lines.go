@@ -18,7 +18,7 @@ type lines struct {
 }
 
 // block is how many bytes there are whose characters are counted together.
-const block = 4096
+const block = 512
 
 func newLines(text string) lines {
 	l := lines{text: text, starts: make([]int, 1, strings.Count(text, "\n")+1), ascii: true}

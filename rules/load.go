@@ -115,8 +115,10 @@ func (c *compiler) compile() *Loaded {
 		c.doc.reportFile(codeUnmade, "", "the file could not be read to its end")
 		return nil
 	}
-	for _, e := range c.entries {
-		c.spec.Rules = append(c.spec.Rules, *e.Rule)
+	c.spec.Rules = make([]policy.Rule, len(c.entries))
+	for i, e := range c.entries {
+		c.spec.Rules[i] = *e.Rule
+		e.Rule = &c.spec.Rules[i] // one of the two is enough
 	}
 	p, err := policy.Compile(c.spec)
 	if err != nil {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,7 +30,6 @@ type named struct {
 // warnLookAlikes tells of hosts one letter from a well-known name or from
 // another host of the file.
 func (c *compiler) warnLookAlikes() {
-	own := c.ownNames()
 	known := byLength{}
 	for _, name := range wellKnown {
 		known.add(name)
@@ -41,26 +41,45 @@ func (c *compiler) warnLookAlikes() {
 			}
 		}
 	}
-	for i, n := range own {
-		if part, like, ok := lookAlike(n.name, known); ok {
-			meant := strings.TrimSuffix(n.listed, part) + like
-			c.doc.report(codeLookAlike, n.at, c.doc.replaced(n.at, quote(meant)), "%q is one letter from %q; did you mean %q?", n.name, like, meant)
+	told, own := map[string]bool{}, map[string]named{}
+	c.eachOwnName(func(n named) {
+		if len(own) <= mostCompared {
+			if _, known := own[n.name]; !known {
+				own[n.name] = n
+			}
+		}
+		part, like, ok := lookAlike(n.name, known)
+		if !ok || told[n.name] {
+			return
+		}
+		told[n.name] = true
+		meant := strings.TrimSuffix(n.listed, part) + like
+		c.doc.report(codeLookAlike, n.at, c.doc.replaced(n.at, quote(meant)), "%q is one letter from %q; did you mean %q?", n.name, like, meant)
+	})
+	if len(own) <= mostCompared {
+		c.warnAlikes(own, told)
+	}
+}
+
+// warnAlikes compares the names of the file with each other, in its order.
+func (c *compiler) warnAlikes(own map[string]named, told map[string]bool) {
+	list := slices.SortedFunc(maps.Values(own), func(a, b named) int { return a.at.start - b.at.start })
+	for i, n := range list {
+		if told[n.name] {
 			continue
 		}
-		for j := 0; j < i && len(own) <= mostCompared; j++ {
-			if alike(n.name, own[j].name) {
-				c.doc.report(codeLookAlike, n.at, "", "%q is one letter from %q; is it spelt as it should be?", n.name, own[j].name)
+		for _, before := range list[:i] {
+			if alike(n.name, before.name) {
+				c.doc.report(codeLookAlike, n.at, "", "%q is one letter from %q; is it spelt as it should be?", n.name, before.name)
 				break
 			}
 		}
 	}
 }
 
-// ownNames are the exact names and suffixes that the file's allows list, each
-// once.
-func (c *compiler) ownNames() []named {
-	seen := map[string]bool{}
-	var own []named
+// eachOwnName calls f with every exact name and suffix that the file's allows
+// list.
+func (c *compiler) eachOwnName(f func(named)) {
 	for _, e := range c.entries {
 		if e.table == nil || e.Deny {
 			continue
@@ -70,14 +89,11 @@ func (c *compiler) ownNames() []named {
 			if suffix := starSuffix(name); suffix != "" {
 				name = suffix
 			}
-			if host, ok := h.Exact(); ok && host.IsIP() || seen[name] {
-				continue
+			if host, ok := h.Exact(); !ok || !host.IsIP() {
+				f(named{name, h.String(), e.hostSpan(i)})
 			}
-			seen[name] = true
-			own = append(own, named{name, h.String(), e.hostSpan(i)})
 		}
 	}
-	return own
 }
 
 // lookAlike finds a known name that the name, or one it is below of, resembles;

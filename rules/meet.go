@@ -25,40 +25,76 @@ func (p place) ports() []policy.PortRange { return p.portsOf(p.host) }
 type hostIndex struct {
 	exact map[string][]place
 	under map[string][]place // patterns, by what stands behind their last star
+
+	// While it is made: the numbers of what entries say, and of each entry, and
+	// what the places that are in say.
+	sorts map[string]int
+	of    map[*entry]int
+	seen  map[sameness]bool
 }
 
 // index takes the entries that keep says. What says gives for an entry, besides
 // its clients and ports, tells it from others of the same host.
 func (c *compiler) index(keep func(*entry) bool, says func(*entry) string) *hostIndex {
-	type kind struct {
-		name string
-		port uint16
-		sort int
+	hosts := 0
+	for _, e := range c.entries {
+		if keep(e) {
+			hosts += len(e.Hosts)
+		}
 	}
-	x := &hostIndex{exact: map[string][]place{}, under: map[string][]place{}}
-	sorts, seen := map[string]int{}, map[kind]bool{}
+	x := &hostIndex{exact: make(map[string][]place, hosts), under: map[string][]place{}, sorts: map[string]int{}, of: map[*entry]int{}, seen: map[sameness]bool{}}
 	for _, e := range c.entries {
 		if !keep(e) {
 			continue
 		}
-		text := c.meets(e) + "\x00" + says(e)
-		if _, known := sorts[text]; !known {
-			sorts[text] = len(sorts)
-		}
 		for i, h := range e.Hosts {
-			k := kind{h.String(), h.Port, sorts[text]}
-			if seen[k] {
+			in, key := x.exact, h.String()
+			if suffix := starSuffix(key); suffix != "" {
+				in, key = x.under, suffix
+			}
+			list, p := in[key], place{e, i}
+			if len(list) > 0 && c.repeats(x, list, p, says) {
 				continue
 			}
-			seen[k] = true
-			if suffix := starSuffix(k.name); suffix != "" {
-				x.under[suffix] = append(x.under[suffix], place{e, i})
-			} else {
-				x.exact[k.name] = append(x.exact[k.name], place{e, i})
-			}
+			in[key] = append(list, p)
 		}
 	}
+	x.sorts, x.of, x.seen = nil, nil, nil
 	return x
+}
+
+// sameness is what a place says: of places that say the same, one is enough.
+type sameness struct {
+	name string
+	port uint16
+	sort int
+}
+
+// repeats reports whether the list has a place that says the same. Most hosts
+// stand in one rule alone, so nothing is noted of a place before the second one
+// of its name comes.
+func (c *compiler) repeats(x *hostIndex, list []place, p place, says func(*entry) string) bool {
+	kindOf := func(p place) sameness {
+		sort, known := x.of[p.entry]
+		if !known {
+			text := c.meets(p.entry) + "\x00" + says(p.entry)
+			if sort, known = x.sorts[text]; !known {
+				sort = len(x.sorts)
+				x.sorts[text] = sort
+			}
+			x.of[p.entry] = sort
+		}
+		return sameness{p.pattern().String(), p.Hosts[p.host].Port, sort}
+	}
+	if len(list) == 1 {
+		x.seen[kindOf(list[0])] = true
+	}
+	k := kindOf(p)
+	if x.seen[k] {
+		return true
+	}
+	x.seen[k] = true
+	return false
 }
 
 // meets is where an entry can meet others, as the file writes it.

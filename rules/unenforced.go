@@ -81,6 +81,9 @@ func (c *compiler) neverBy(p place) *entry {
 // warnUnenforced warns of the clauses, once for each rule of the file and once
 // for each pack.
 func (c *compiler) warnUnenforced(all []Unenforced) {
+	if len(all) == 0 {
+		return
+	}
 	byName := make(map[string]*entry, len(c.entries))
 	for _, e := range c.entries {
 		byName[e.Name] = e
