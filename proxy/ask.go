@@ -71,7 +71,7 @@ func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal)
 	var l *link
 	var permit *policy.Permit
 	if pooled {
-		l, permit = e.server.pool.take(e.dest, permits)
+		l, permit = e.server.pool.take(e.place(), permits)
 	}
 	if l == nil {
 		conn, narrowed, refused := e.connection(permits)
@@ -93,19 +93,43 @@ func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal)
 	return l, nil
 }
 
+// place is where the request's connections stand in the pool.
+func (e *exchange) place() place { return place{e.dest, e.secure()} }
+
 func (e *exchange) connection(permits []policy.Permit) (net.Conn, *policy.Permit, *refusal) {
 	if spare := e.client.tunnel.takeSpare(permits); spare != nil {
 		if permit := permitFor(permits, addrPortOf(spare)); permit != nil {
-			return spare, permit, nil
-		}
+			conn, refused := e.speak(spare)
+			if refused == nil || refused.fault.Certificate() {
+				return conn, permit, refused
+			}
+		} // else it has been idle for too long
 		spare.Close()
 	}
-	conn, permit, err := e.dial(permits)
+	tcp, permit, err := e.dial(permits)
 	e.now = e.server.deps.Now() // it may have taken a while
 	if err != nil {
 		return nil, nil, unreached(e.verdict, err)
 	}
-	return conn, &permit, nil
+	conn, refused := e.speak(tcp)
+	return conn, &permit, refused
+}
+
+// speak makes a new connection to the origin ready for a request: TLS where the
+// request came in TLS. Where it fails the connection is closed.
+func (e *exchange) speak(tcp *net.TCPConn) (net.Conn, *refusal) {
+	if !e.secure() {
+		return tcp, nil
+	}
+	tcp.SetDeadline(time.Now().Add(e.server.config.Dial))
+	conn, err := e.server.trust.Handshake(e.client.ctx, tcp, e.dest.Host)
+	e.now = e.server.deps.Now()
+	if err != nil {
+		tcp.Close()
+		return nil, unanswered(e.verdict, err)
+	}
+	tcp.SetDeadline(time.Time{})
+	return conn, nil
 }
 
 // dial contains what goes wrong in what the appliance has told us about its own
@@ -124,7 +148,7 @@ func (e *exchange) dial(permits []policy.Permit) (conn *net.TCPConn, permit poli
 // it is fit for another request, else it is closed.
 func (e *exchange) release(l *link, fit bool) {
 	if mine := e.link.CompareAndSwap(l, nil); mine && fit && l.in.Buffered() == 0 {
-		e.server.pool.put(e.dest, l)
+		e.server.pool.put(e.place(), l)
 		return
 	}
 	l.close()
@@ -170,10 +194,18 @@ func (e *exchange) send(l *link) error {
 func (e *exchange) appendRequest(dst []byte) []byte {
 	h := &e.head.Request
 	h.Target.Authority = http1.Authority{Host: e.head.named.spell(e.dest.Host)}
-	if e.dest.Port != 80 {
+	if e.dest.Port != usualPort(e.secure()) {
 		h.Target.Authority.Port = e.dest.Port
 	}
 	return http1.AppendRequest(dst, h, false, &http1.Changes{Via: e.server.pseudonym, Drop: ownFields, Upgrade: e.upgrade != ""})
+}
+
+// usualPort is the port that need not be told.
+func usualPort(secure bool) uint16 {
+	if secure {
+		return 443
+	}
+	return 80
 }
 
 var ownFields = []string{ownField}

@@ -25,7 +25,8 @@ type clientConn struct {
 	// tunnel is the passage of the CONNECT whose inside is read here; nil on
 	// the proxy port itself.
 	tunnel *tunnel
-	idle   atomic.Bool // waits for a request
+	inside atomic.Pointer[clientConn] // what is read inside the tunnel opened here
+	idle   atomic.Bool                // waits for a request
 
 	// ctx ends when the connection is given up. It lives here because it costs
 	// too much to make one for each request, and no request outlives it.
@@ -117,6 +118,9 @@ func (c *clientConn) awaitRequest() bool {
 
 // closeIfIdle may be called by others.
 func (c *clientConn) closeIfIdle() {
+	if inside := c.inside.Load(); inside != nil {
+		inside.closeIfIdle()
+	}
 	if c.idle.Load() {
 		c.conn.Close()
 	}
@@ -224,11 +228,28 @@ func (c *clientConn) flush() error {
 // may be called by others.
 func (c *clientConn) reset() { resetConn(c.conn) }
 
+// resetConn breaks a connection off; where it is TLS, without a word of that, which
+// would be an orderly end.
 func resetConn(conn net.Conn) {
-	if t, ok := conn.(*net.TCPConn); ok {
+	if t := tcpOf(conn); t != nil {
 		t.SetLinger(0)
+		conn = t
 	}
 	conn.Close()
+}
+
+// tcpOf is the TCP connection that carries a connection, nil where there is none.
+func tcpOf(conn net.Conn) *net.TCPConn {
+	for {
+		switch c := conn.(type) {
+		case *net.TCPConn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 // finish ends the connection so that the last answer arrives: a close with

@@ -96,9 +96,15 @@ func (e *exchange) leave() {
 	e.gone.Store(true)
 	e.client.stop()
 	if l := e.link.Swap(nil); l != nil {
-		l.conn.Close()
+		if tcp := tcpOf(l.conn); tcp != nil {
+			tcp.Close() // at once, also where it is TLS: the sweeper waits for nobody
+		}
 	}
 }
+
+// secure reports whether the request came inside TLS that the gate looks into.
+// Then its origin is reached the same way.
+func (e *exchange) secure() bool { return e.client.tunnel != nil && e.client.tunnel.inspection != nil }
 
 // serve carries the exchange from its head to its end; f is what was wrong with
 // the head.
@@ -209,6 +215,9 @@ func (e *exchange) say(r *refusal) {
 		e.end = "error"
 	}
 	e.settle(r.verdict, &policy.Permit{})
+	if e.end != "client-closed" {
+		e.fault(r.fault, r.why, r.fix)
+	}
 	e.note(r.status)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
+	"gatehouse/proxy/trust"
 )
 
 var (
@@ -64,7 +65,10 @@ func addrPortOf(conn net.Conn) netip.AddrPort {
 // Where wait is set it returns when the first byte of the answer is there.
 // Checking, writing and waiting in one go saves a system call.
 func (l *link) send(p []byte, wait bool) error {
-	if l.in.raw == nil {
+	if s, ok := l.conn.(*trust.Conn); ok {
+		if l.pooled && !s.Quiet() {
+			return errStale
+		}
 		return l.in.write(p)
 	}
 	l.words, l.wait, l.steps, l.wrote, l.err = p, wait, 0, 0, nil
@@ -123,9 +127,16 @@ func (l *link) close() {
 // force, hold the very address the connection leads to.
 type pool struct {
 	mu     sync.Mutex
-	idle   map[policy.Dest][]*link // the newest last
+	idle   map[place][]*link // the newest last
 	n      int
 	closed bool
+}
+
+// place is what connections in the pool have in common: never is one with TLS,
+// whose other end has been verified, lent in place of one without.
+type place struct {
+	policy.Dest
+	secure bool
 }
 
 // mostIdle and mostIdleOf bound what is kept, in all and for one destination.
@@ -133,40 +144,53 @@ const mostIdle, mostIdleOf = 4096, 512
 
 // take returns a connection with the permit for its address, nil where there is
 // none.
-func (p *pool) take(dest policy.Dest, permits []policy.Permit) (*link, *policy.Permit) {
+func (p *pool) take(at place, permits []policy.Permit) (*link, *policy.Permit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[dest]
+	list := p.idle[at]
 	for i := len(list) - 1; i >= 0; i-- {
 		if permit := permitFor(permits, list[i].remote); permit != nil {
 			l := list[i]
-			p.remove(dest, i)
+			p.remove(at, i)
 			return l, permit
 		}
 	}
 	return nil, nil
 }
 
-func (p *pool) remove(dest policy.Dest, i int) {
-	list := p.idle[dest]
+// holds returns the permit for the address of a connection that take would
+// return, nil where there is none.
+func (p *pool) holds(at place, permits []policy.Permit) *policy.Permit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.idle[at] {
+		if permit := permitFor(permits, l.remote); permit != nil {
+			return permit
+		}
+	}
+	return nil
+}
+
+func (p *pool) remove(at place, i int) {
+	list := p.idle[at]
 	copy(list[i:], list[i+1:])
 	list[len(list)-1] = nil
 	if list = list[:len(list)-1]; len(list) == 0 {
-		delete(p.idle, dest)
+		delete(p.idle, at)
 	} else {
-		p.idle[dest] = list
+		p.idle[at] = list
 	}
 	p.n--
 }
 
 // put keeps a connection, or closes it where there are too many.
-func (p *pool) put(dest policy.Dest, l *link) {
+func (p *pool) put(at place, l *link) {
 	l.pooled, l.since = true, 0
 	l.in.rest()
 	p.mu.Lock()
-	full := p.closed || p.n >= mostIdle || len(p.idle[dest]) >= mostIdleOf
+	full := p.closed || p.n >= mostIdle || len(p.idle[at]) >= mostIdleOf
 	if !full {
-		p.idle[dest] = append(p.idle[dest], l)
+		p.idle[at] = append(p.idle[at], l)
 		p.n++
 	}
 	p.mu.Unlock()
@@ -180,14 +204,14 @@ func (p *pool) put(dest policy.Dest, l *link) {
 func (p *pool) sweep(now, most time.Duration) (kept int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for dest, list := range p.idle {
+	for at, list := range p.idle {
 		for i := len(list) - 1; i >= 0; i-- {
 			l := list[i]
 			if l.since == 0 {
 				l.since = now
 			}
 			if now-l.since > most || hungUp(l.conn) {
-				p.remove(dest, i)
+				p.remove(at, i)
 				l.close()
 			}
 		}
@@ -240,7 +264,7 @@ func permitFor(permits []policy.Permit, remote netip.AddrPort) *policy.Permit {
 // it would carry: the one behind a tunnel that is read as HTTP.
 type spareConn struct{ conn atomic.Pointer[net.TCPConn] }
 
-func (s *spareConn) take(permits []policy.Permit) net.Conn {
+func (s *spareConn) take(permits []policy.Permit) *net.TCPConn {
 	conn := s.conn.Load()
 	if conn == nil {
 		return nil

@@ -135,6 +135,13 @@ func (p *passage) settle(v policy.Verdict, permit *policy.Permit) {
 	}
 }
 
+// unseen says whether the passage is a tunnel that nobody looks into.
+func (p *passage) unseen(opaque bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opaque = opaque
+}
+
 // id is the decision id.
 func (p *passage) id() string { return p.record.ID }
 

@@ -28,7 +28,7 @@ func (e *exchange) admit(f *flaw) *refusal {
 
 func (e *exchange) readTarget() (policy.Dest, *flaw) {
 	if e.client.tunnel != nil {
-		return e.head.readPinnedTarget(e.client.tunnel.dest)
+		return e.head.readPinnedTarget(e.client.tunnel.dest, e.secure())
 	}
 	return e.head.readTarget()
 }
@@ -55,7 +55,7 @@ func (e *exchange) judge() *refusal {
 		e.upgrade = strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")
 	}
 	q := policy.Request{
-		At: e.now, Surface: policy.HTTP, Client: e.client.addr, Dest: e.dest,
+		At: e.now, Surface: policy.HTTP, Client: e.client.addr, Dest: e.dest, Secure: e.secure(),
 		Method: h.method, Path: policy.NewPath(h.path), Body: h.hasBody(), Upgrade: e.upgrade,
 	}
 	if q.Body {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
 	"gatehouse/proxy/keeper"
+	"gatehouse/proxy/trust"
 )
 
 // Resolver turns a Permit for a name into Permits for single judged addresses,
@@ -43,6 +45,10 @@ type Config struct {
 	TunnelIdle time.Duration // a tunnel, or a stalled write, without a byte (1 h)
 	OriginIdle time.Duration // an origin connection kept for the next request (90 s)
 	Linger     time.Duration // reading on after a last answer, so that it arrives (2 s)
+	// Roots are whom the certificates of origins must come from where the gate
+	// looks inside TLS; nil: the system's.
+	Roots *x509.CertPool
+
 	// ResponseHead bounds the wait for an origin's response head. Zero is no
 	// bound: a long poll may keep its head back for as long as it likes.
 	ResponseHead time.Duration
@@ -68,10 +74,14 @@ type Server struct {
 	deps      Deps
 	born      time.Time // the sweeper's clock counts from here
 	guest     http.Handler
+	trust     *trust.Client
 	pool      pool
 	pseudonym http1.Pseudonym
 	dialer    dialer
 	keeper    *keeper.Keeper // carries the tunnels
+
+	inspection atomic.Pointer[inspection] // nil: nothing is looked into
+	complaints complaints
 
 	draining  atomic.Bool
 	busy      sync.WaitGroup // one for each client connection
@@ -101,9 +111,10 @@ func New(config Config, deps Deps) *Server {
 		watched:   map[*clientConn]struct{}{},
 	}
 	s.passages.init()
-	s.pool.idle = map[policy.Dest][]*link{}
+	s.pool.idle = map[place][]*link{}
 	s.pseudonym, _ = http1.ParsePseudonym(config.Pseudonym)
 	s.guest = newGuest()
+	s.trust = trust.New(config.Roots, deps.Now)
 	return s
 }
 

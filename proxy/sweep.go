@@ -4,7 +4,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -169,8 +168,8 @@ func (c *clientConn) sweep(now time.Duration) {
 // hungUp reports whether the peer has closed its side, also where bytes that it
 // sent before are still unread.
 func hungUp(conn net.Conn) (gone bool) {
-	tcp, ok := conn.(syscall.Conn)
-	if !ok {
+	tcp := tcpOf(conn)
+	if tcp == nil {
 		return false
 	}
 	raw, err := tcp.SyscallConn()

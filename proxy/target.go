@@ -18,7 +18,7 @@ func (h *requestHead) readTarget() (policy.Dest, *flaw) {
 		}
 		return dest, nil // its Host field is ignored: old clients send none
 	}
-	dest, f := h.absolute()
+	dest, f := h.absolute(false)
 	switch {
 	case f != nil:
 		return dest, f
@@ -28,18 +28,22 @@ func (h *requestHead) readTarget() (policy.Dest, *flaw) {
 	return dest, nil
 }
 
-// absolute takes a target in absolute form apart.
-func (h *requestHead) absolute() (policy.Dest, *flaw) {
+// absolute takes a target in absolute form apart. secure says that it came inside
+// TLS: then its scheme is https, else http.
+func (h *requestHead) absolute(secure bool) (policy.Dest, *flaw) {
 	t := &h.Target
+	https := bytes.EqualFold(t.Scheme, []byte("https"))
 	switch {
 	case t.Form != http1.AbsoluteForm:
 		return policy.Dest{}, bad("This is a proxy: it is asked with a whole URL, such as http://www.example.org/.")
-	case bytes.EqualFold(t.Scheme, []byte("https")):
+	case https && !secure:
 		return policy.Dest{}, bad("An https address is reached through a proxy with CONNECT.")
-	case !bytes.EqualFold(t.Scheme, []byte("http")):
+	case !https && !bytes.EqualFold(t.Scheme, []byte("http")):
 		return policy.Dest{}, bad("This proxy carries http, and through CONNECT https; nothing else.")
+	case !https && secure:
+		return policy.Dest{}, misdirected("The request came through TLS and names an http address, which is another origin.")
 	}
-	dest, ok := h.named.destOf(t.Authority, 80)
+	dest, ok := h.named.destOf(t.Authority, usualPort(secure))
 	if !ok {
 		return policy.Dest{}, bad("The request target names no valid host and port.")
 	}
@@ -66,11 +70,8 @@ func (h *requestHead) originForm() string {
 // readPinnedTarget reads a target inside a tunnel, where the authority is the
 // tunnel's: the request may repeat it and may not name another, neither in its
 // target nor in its Host field.
-func (h *requestHead) readPinnedTarget(pinned policy.Dest) (policy.Dest, *flaw) {
-	mismatch := &flaw{
-		why:    "The request names another host than the tunnel it came through.",
-		status: http.StatusMisdirectedRequest, reason: policy.HostMismatch,
-	}
+func (h *requestHead) readPinnedTarget(pinned policy.Dest, secure bool) (policy.Dest, *flaw) {
+	mismatch := misdirected("The request names another host than the tunnel it came through.")
 	if h.Target.Form == http1.AuthorityForm {
 		return pinned, bad("A tunnel cannot be opened inside a tunnel.")
 	}
@@ -83,7 +84,7 @@ func (h *requestHead) readPinnedTarget(pinned policy.Dest) (policy.Dest, *flaw) 
 		h.path = h.originForm()
 		return pinned, nil
 	}
-	dest, f := h.absolute()
+	dest, f := h.absolute(secure)
 	switch {
 	case f != nil:
 		return pinned, f
@@ -91,6 +92,12 @@ func (h *requestHead) readPinnedTarget(pinned policy.Dest) (policy.Dest, *flaw) 
 		return pinned, mismatch
 	}
 	return pinned, nil
+}
+
+// misdirected is what is wrong with a request that is for another origin than the
+// tunnel's (RFC 9110, section 7.4).
+func misdirected(why string) *flaw {
+	return &flaw{why: why, status: http.StatusMisdirectedRequest, reason: policy.HostMismatch}
 }
 
 // destOf is the destination an authority names; dflt is the port of one that

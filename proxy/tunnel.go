@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,11 @@ type tunnel struct {
 	permit   policy.Permit // narrowed to the origin's address
 	protocol policy.Protocol
 	spare    spareConn // the origin connection, where the tunnel is read as HTTP
+
+	// inspection is what the tunnel is looked into with, and shown the
+	// certificate that its client gets to see; nil where it is not.
+	inspection *inspection
+	shown      *tls.Certificate
 }
 
 // connect judges a CONNECT and reaches its destination. Only then the client is
@@ -29,44 +35,53 @@ func (e *exchange) connect() *refusal {
 	v, permit := e.policy.Connect(policy.Connect{
 		At: e.now, Surface: policy.CONNECT, Client: e.client.addr, Dest: e.dest,
 	})
+	e.passage.unseen(v.Effect != policy.Inspect)
 	e.settle(v, &permit)
+	t := &tunnel{e: e, dest: e.dest}
 	switch {
 	case !v.Allowed():
 		return refusalFor(v)
 	case v.Effect == policy.Inspect:
-		return uninspected(v)
+		if refused := t.look(v); refused != nil {
+			return refused
+		}
 	}
-	ctx := e.request.Context()
-	permits, refused := e.server.resolve(ctx, v, permit)
+	permits, refused := e.server.resolve(e.request.Context(), v, permit)
 	if refused != nil {
 		return refused
 	}
 	e.describeWay(&permits[0]) // the one that is tried first
-	origin, narrowed, err := e.server.dialer.dial(ctx, permits)
-	if err != nil {
+	if err := t.reach(permits); err != nil {
 		return unreached(v, err)
 	}
 	e.now = e.server.deps.Now()
-	if refused := e.settleOn(&narrowed); refused != nil {
-		origin.Close()
+	if refused := e.settleOn(&t.permit); refused != nil {
+		t.closeOrigin()
 		return refused
 	}
-	e.tunnel = &tunnel{e: e, dest: e.dest, origin: origin, permit: narrowed, protocol: e.verdict.Protocol}
+	t.protocol = e.verdict.Protocol
+	e.tunnel = t
 	return nil
 }
 
-// uninspected refuses a tunnel that the rules permit only if the gate looks
-// inside: it is never opened unseen.
-func uninspected(v policy.Verdict) *refusal {
-	v.Effect, v.Reason = policy.Deny, policy.NoPolicy
-	r := refusalFor(v)
-	r.why = "The rules permit this host only if the gateway looks inside the encrypted connection, and it cannot do so here."
-	return r
+// reach dials the origin. Where the tunnel is looked into and a connection is kept
+// that its first request can have, the origin has been reached already. Not so in
+// monitor mode, where the tunnel may yet turn out to be relayed unseen.
+func (t *tunnel) reach(permits []policy.Permit) (err error) {
+	e := t.e
+	if t.inspection != nil && e.policy.Mode(e.now) == policy.Enforce {
+		if permit := e.server.pool.holds(place{t.dest, true}, permits); permit != nil {
+			t.permit = *permit
+			return nil
+		}
+	}
+	t.origin, t.permit, err = e.server.dialer.dial(e.request.Context(), permits)
+	return err
 }
 
 // takeSpare gives the tunnel's own origin connection to its first request, if
 // the permits of that request lead there. A nil tunnel has none.
-func (t *tunnel) takeSpare(permits []policy.Permit) net.Conn {
+func (t *tunnel) takeSpare(permits []policy.Permit) *net.TCPConn {
 	if t == nil {
 		return nil
 	}
@@ -124,7 +139,17 @@ func (t *tunnel) carryTLS() {
 	if !t.judgeOpening(opening) {
 		return
 	}
-	t.relay(append(raw, t.buffered()...))
+	early := append(raw, t.buffered()...)
+	switch looks := t.e.verdict.Effect == policy.Inspect; {
+	case looks && t.inspection != nil:
+		t.takeOver(hello, early)
+	case !looks && t.origin != nil:
+		t.e.passage.unseen(true)
+		t.relay(early)
+	default: // a rule has ended since the CONNECT, and with it what was agreed
+		t.e.end = "policy"
+		c.reset()
+	}
 }
 
 // judgeOpening judges the whole passage again with its first bytes. Where they
@@ -168,13 +193,23 @@ func (t *tunnel) carryHTTP() {
 	if !t.judgeOpening(policy.Opening{Protocol: policy.PlainHTTP}) {
 		return
 	}
+	t.serveInside(c.in)
+	t.e.end = "client-closed"
+}
+
+// serveInside serves the requests inside the tunnel until it ends.
+func (t *tunnel) serveInside(in *wire) *clientConn {
 	t.spare.conn.Store(t.origin)
 	t.origin = nil // from now on it is the pool's, and may serve others
 	defer t.spare.close()
-	inner := newReadConn(c.server, c.in, c.addr)
-	inner.tunnel = t
-	inner.serve()
-	t.e.end = "client-closed"
+	c := t.e.client
+	inside := newReadConn(c.server, in, c.addr)
+	inside.tunnel = t
+	c.inside.Store(inside)
+	defer c.inside.Store(nil)
+	defer inside.letGo()
+	inside.serve()
+	return inside
 }
 
 // opensLikeHTTP reports whether what comes first is a method and a space.

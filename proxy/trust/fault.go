@@ -47,7 +47,7 @@ func (c *Conn) fault(err error) *Fault {
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		return c.distrust(invalid.UnverifiedCertificates[0], invalid.Err)
 	}
-	alert, said := remoteAlert(err)
+	alert, said := Alert(err)
 	switch {
 	case c.demanded && said:
 		return &Fault{flow.ClientCertificate, fmt.Sprintf("%s demands that the client shows a certificate, which cannot be done where the gateway looks inside.", c.host),
@@ -56,11 +56,11 @@ func (c *Conn) fault(err error) *Fault {
 		return &Fault{flow.HandshakeRefused, fmt.Sprintf("%s does not speak HTTP/1.1, the protocol in which the gateway looks inside.", c.host),
 			`inspect = "never" in the rule for the host`, err}
 	case said:
-		return &Fault{flow.HandshakeRefused, fmt.Sprintf("%s refused the TLS handshake: %s.", c.host, plain(alert)), "", err}
+		return &Fault{flow.HandshakeRefused, fmt.Sprintf("%s refused the TLS handshake: %s.", c.host, Plain(alert)), "", err}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return &Fault{flow.HandshakeTimeout, fmt.Sprintf("%s did not complete the TLS handshake in time.", c.host), "", err}
 	}
-	return &Fault{flow.NoHandshake, fmt.Sprintf("%s did not complete a TLS handshake (%s).", c.host, plain(err.Error())), "", err}
+	return &Fault{flow.NoHandshake, fmt.Sprintf("%s did not complete a TLS handshake (%s).", c.host, Plain(err.Error())), "", err}
 }
 
 // distrust says what is wrong with a certificate.
@@ -80,7 +80,7 @@ func (c *Conn) distrust(leaf *x509.Certificate, err error) *Fault {
 	case errors.As(err, &unknown):
 		return &Fault{flow.UnknownIssuer, c.certificate(leaf) + " comes from an issuer the gateway does not trust, or without the certificates that lead to one it does.", trust, err}
 	}
-	return &Fault{flow.BadCertificate, c.certificate(leaf) + " cannot be verified: " + plain(err.Error()) + ".", "", err}
+	return &Fault{flow.BadCertificate, c.certificate(leaf) + " cannot be verified: " + Plain(err.Error()) + ".", "", err}
 }
 
 // outOfTime tells expired from not yet valid; the certificate may be that of an
@@ -88,7 +88,7 @@ func (c *Conn) distrust(leaf *x509.Certificate, err error) *Fault {
 func (c *Conn) outOfTime(which, leaf *x509.Certificate, err error) *Fault {
 	what := c.certificate(leaf)
 	if which != nil && !which.Equal(leaf) {
-		what = fmt.Sprintf("The certificate of %q, which vouches for %s,", plain(which.Subject.String()), c.host)
+		what = fmt.Sprintf("The certificate of %q, which vouches for %s,", Plain(which.Subject.String()), c.host)
 	}
 	if which == nil {
 		which = leaf
@@ -102,7 +102,7 @@ func (c *Conn) outOfTime(which, leaf *x509.Certificate, err error) *Fault {
 
 // certificate names the certificate of the host.
 func (c *Conn) certificate(leaf *x509.Certificate) string {
-	return fmt.Sprintf("The certificate of %s, issued by %q,", c.host, plain(leaf.Issuer.String()))
+	return fmt.Sprintf("The certificate of %s, issued by %q,", c.host, Plain(leaf.Issuer.String()))
 }
 
 // names are the first names a certificate is for.
@@ -118,13 +118,13 @@ func names(leaf *x509.Certificate) string {
 	if len(list) > enough {
 		list = append(list[:enough:enough], "and others")
 	}
-	return plain(strings.Join(list, ", "))
+	return Plain(strings.Join(list, ", "))
 }
 
 func day(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 MST") }
 
-// plain makes text from the wire fit to be shown: printable, and not too long.
-func plain(s string) string {
+// Plain makes text from the wire fit to be shown: printable, and not too long.
+func Plain(s string) string {
 	const most = 200
 	s = strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
@@ -141,9 +141,9 @@ func plain(s string) string {
 // noApplicationProtocol is how crypto/tls spells that alert (RFC 7301).
 var noApplicationProtocol = tls.AlertError(120).Error()
 
-// remoteAlert is the alert with which the peer ended a handshake, as crypto/tls
+// Alert is the alert with which the peer ended a TLS connection, as crypto/tls
 // spells it.
-func remoteAlert(err error) (string, bool) {
+func Alert(err error) (string, bool) {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
 		return "", false

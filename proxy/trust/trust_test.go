@@ -246,9 +246,9 @@ func readable(fd uintptr) bool {
 }
 
 func TestFaultsAreFitToBeShown(t *testing.T) {
-	require.Equal(t, "ab", plain("a\x00\n\x1bb\xff"))
-	require.Equal(t, 201, len([]rune(plain(string(make([]byte, 10))+"é"+string(bytesOf('x', 500))))))
-	_, said := remoteAlert(errors.New("tls: internal"))
+	require.Equal(t, "ab", Plain("a\x00\n\x1bb\xff"))
+	require.Equal(t, 201, len([]rune(Plain(string(make([]byte, 10))+"é"+string(bytesOf('x', 500))))))
+	_, said := Alert(errors.New("tls: internal"))
 	require.False(t, said)
 }
 
