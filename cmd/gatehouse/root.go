@@ -58,6 +58,7 @@ allowed and denied. "gatehouse run" starts it with built-in defaults on loopback
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see: %s --help", err, c.CommandPath())
 	})
+	root.AddCommand(extra()...)
 	root.AddCommand(newInit(), newRun(), newReload(), newCheck(), newFmt(), newExplain(), newPacks(), newReview(), newReplay(), newPAC(), newAzure(), newHealthcheck(), newVersion())
 	hint(root)
 	return root
