@@ -71,6 +71,7 @@ type Policy struct {
 	hosts         hostIndex
 	everywhere    []int32 // denies that name no host
 	denies        bool    // some rule is a deny
+	forwards      bool    // some allow lets something through the firewall
 	binding       int     // how many different globs bind in any rule
 }
 
@@ -188,6 +189,7 @@ func (p *Policy) add(i int, r *Rule, share func([]netip.Prefix) *bart.Lite) {
 	}
 	p.rules[i] = c
 	p.denies = p.denies || r.Deny
+	p.forwards = p.forwards || !r.Deny && r.Via == ViaForward
 	if len(r.Hosts) == 0 {
 		p.everywhere = append(p.everywhere, int32(i))
 	}
