@@ -67,6 +67,7 @@ func (s *Server) answer(ctx context.Context, p *policy.Policy, in *inquiry) outc
 	v, permit := p.Query(policy.Query{At: in.began, Client: in.client, Name: h, Type: qtype})
 	if v.Reason != policy.Canary && v.Reason != policy.DeniedByRule {
 		if own, ok := s.own(ctx, in, h); ok {
+			s.pinOwn(ctx, in, permit, own.answer)
 			return own
 		}
 	}
@@ -95,6 +96,7 @@ func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, per
 	case !r.verdict.Allowed():
 		return block(r.verdict, dns.RcodeSuccess).until(r.chain.until)
 	}
+	s.pinLeads(ctx, in, r.leads)
 	answer, ends := records(in.name(), r)
 	o := outcome{
 		verdict: r.verdict, answer: answer, ends: ends,

@@ -49,6 +49,7 @@ type ServerDeps struct {
 	Log      *slog.Logger     // nil: nothing is logged
 	Now      func() time.Time // nil: time.Now
 	Told     *Told            // nil: nobody wants to know what was answered to whom
+	Pins     Pinner           // nil: no firewall follows the names
 }
 
 // Server answers DNS questions. Create it with NewServer.
@@ -60,6 +61,7 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 	told     *Told
+	pins     Pinner
 
 	gate    admission // of questions
 	lines   admission // of TCP connections
@@ -102,7 +104,7 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 		d.Now = time.Now
 	}
 	return &Server{
-		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now, told: d.Told,
+		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now, told: d.Told, pins: d.Pins,
 		gate:    admission{total: c.Concurrent, each: c.PerNetwork},
 		lines:   admission{total: c.Connections, each: max(1, c.Connections/2)},
 		porch:   admission{total: strangerConnections, each: strangerConnections / 4},

@@ -1,0 +1,409 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gatehouse/policy"
+)
+
+// Deps is what a Firewall works with. Load must be set.
+type Deps struct {
+	// Load hands text to nft, which takes all of it or nothing.
+	Load func(ctx context.Context, text string) error
+	// Cut deletes the flows through this machine that stay does not know, and
+	// says how many. Nil: nothing is cut.
+	Cut func(stay func(Flow) bool) (int, error)
+	Log *slog.Logger     // nil: nothing is said
+	Now func() time.Time // nil: time.Now
+}
+
+// Flow is a connection, or what passes for one in UDP, through this machine.
+type Flow struct {
+	Client   netip.Addr
+	To       netip.AddrPort
+	Protocol policy.Protocol // TCP or UDP
+}
+
+// Firewall keeps the table in the kernel as the rules have it. The zero value is
+// of no use; make one with New. It is safe for concurrent use.
+type Firewall struct {
+	deps Deps
+
+	mu      sync.Mutex // held while nft runs: one transaction after the other
+	loaded  bool
+	policy  *policy.Policy
+	plan    Plan // without pins
+	text    string
+	group   map[*policy.Rule]int
+	pinned  []policy.Pinhole // addresses that rules list themselves
+	answers map[answer]*opened
+	kernel  map[Slot][]deadline // what stands in the sets
+	full    bool                // it has been said
+}
+
+// answer is one address of one name.
+type answer struct {
+	name policy.Host
+	addr netip.Addr
+}
+
+// opened is what an answer has opened. It is remembered when its time is over, for
+// flows that began in time live on as long as the rules permit them.
+type opened struct {
+	permit policy.Permit
+	until  time.Time // of the pins
+	holes  []policy.Pinhole
+}
+
+// deadline is a piece that stands in a set until a moment; zero: for ever.
+type deadline struct {
+	ports policy.PortRange
+	until time.Time
+}
+
+// New makes a firewall. It touches nothing yet.
+func New(d Deps) *Firewall {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	return &Firewall{deps: d, answers: map[answer]*opened{}, kernel: map[Slot][]deadline{}}
+}
+
+const (
+	// patience bounds one run of nft, which takes some milliseconds.
+	patience = 5 * time.Second
+	// mostAnswers bounds what is remembered.
+	mostAnswers = 65536
+)
+
+// Loaded reports whether the table in the kernel is the one of the rules.
+func (f *Firewall) Loaded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loaded
+}
+
+// Pins is how many runs of ports are open to addresses now.
+func (f *Firewall) Pins() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.deps.Now()
+	for _, list := range f.kernel {
+		for _, d := range list {
+			if d.lives(now) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Renew makes the table that of a policy and a plan (whose Groups and Pins are
+// filled in here), if it is not so already: call it after each change of the
+// rules, and now and then, for rules end with their day. What was answered before
+// and is still permitted stays open; what is not is closed, and its flows are cut.
+func (f *Firewall) Renew(ctx context.Context, plan Plan, p *policy.Policy) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.deps.Now()
+	plan.Groups, f.group = GroupsOf(p, plan.Clients)
+	plan.Pins = nil
+	text := Ruleset(plan)
+	shrunk, grown := f.rejudge(p, now)
+	if f.loaded && text == f.text && !shrunk && !grown {
+		f.policy = p
+		return nil
+	}
+	f.policy, f.plan = p, plan
+	plan.Pins = f.wanted(now)
+	if err := f.load(ctx, Ruleset(plan)); err != nil {
+		f.loaded = false
+		return err
+	}
+	f.loaded, f.text = true, text
+	f.kernel = map[Slot][]deadline{}
+	for _, pin := range Disjoint(plan.Pins) {
+		f.kernel[pin.Slot] = append(f.kernel[pin.Slot], standing(pin, now))
+	}
+	if shrunk {
+		f.cut()
+	}
+	return nil
+}
+
+func (f *Firewall) load(ctx context.Context, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return f.deps.Load(ctx, text)
+}
+
+func standing(p Pin, now time.Time) deadline {
+	d := deadline{ports: p.Ports}
+	if p.For > 0 {
+		d.until = now.Add(p.For)
+	}
+	return d
+}
+
+func (d deadline) lives(now time.Time) bool { return d.until.IsZero() || now.Before(d.until) }
+
+// rejudge asks the policy again about all that is open, and says whether any of it
+// is not any more, or more than before is.
+func (f *Firewall) rejudge(p *policy.Policy, now time.Time) (shrunk, grown bool) {
+	compare := func(before, after []policy.Pinhole) {
+		shrunk = shrunk || !covers(after, before)
+		grown = grown || !covers(before, after)
+	}
+	pinned := p.PinnedAddresses(now)
+	compare(f.pinned, pinned)
+	f.pinned = pinned
+	for key, o := range f.answers {
+		holes := p.Pinholes(o.permit, now)
+		compare(o.holes, holes)
+		if o.holes = holes; len(holes) == 0 {
+			delete(f.answers, key)
+		}
+	}
+	return shrunk, grown
+}
+
+// covers reports whether all that is open in b is open in a to the same clients.
+func covers(a, b []policy.Pinhole) bool {
+	return !slices.ContainsFunc(b, func(h policy.Pinhole) bool {
+		return slices.ContainsFunc(h.Ports, func(r policy.PortRange) bool {
+			return !slices.ContainsFunc(a, func(g policy.Pinhole) bool {
+				return g.Addr == h.Addr && g.Protocol == h.Protocol && clientsOf(g) == clientsOf(h) &&
+					slices.ContainsFunc(g.Ports, func(s policy.PortRange) bool { return s.First <= r.First && r.Last <= s.Last })
+			})
+		})
+	})
+}
+
+func clientsOf(h policy.Pinhole) string {
+	if h.Rule.Clients.Any {
+		return "any"
+	}
+	return wordsOf(h.Rule.Clients.Prefixes)
+}
+
+// wanted are the pins that should stand now.
+func (f *Firewall) wanted(now time.Time) (pins []Pin) {
+	pins = f.pinsOf(f.pinned, 0)
+	for _, o := range f.answers {
+		if left := o.until.Sub(now); left > 0 {
+			pins = append(pins, f.pinsOf(o.holes, left)...)
+		}
+	}
+	return pins
+}
+
+func (f *Firewall) pinsOf(holes []policy.Pinhole, d time.Duration) (pins []Pin) {
+	for _, h := range holes {
+		group, known := f.group[h.Rule]
+		if !known {
+			continue // a rule of a policy that is not loaded
+		}
+		for _, r := range h.Ports {
+			pins = append(pins, Pin{Slot{group, h.Addr, h.Protocol}, r, d})
+		}
+	}
+	return pins
+}
+
+// ErrFull says that no more pins fit into the sets.
+var ErrFull = errors.New("the firewall holds as many pins as it may")
+
+// Pin opens what the rules let through to the addresses of an answer, each a
+// permit narrowed to it, until Grace after the answer is over. It returns when the
+// kernel has it, so that the answer may go. What stands long enough already is not
+// written again.
+func (f *Firewall) Pin(ctx context.Context, permits []policy.Permit, until time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.loaded || !f.policy.Forwards() {
+		return nil
+	}
+	now := f.deps.Now()
+	touched := map[Slot]bool{}
+	for _, permit := range permits {
+		holes := f.policy.Pinholes(permit, now)
+		if len(holes) == 0 {
+			continue
+		}
+		if err := f.note(permit, holes, until.Add(Grace), now); err != nil {
+			return err
+		}
+		for _, p := range f.pinsOf(holes, 0) {
+			touched[p.Slot] = touched[p.Slot] || !f.stands(p, until.Add(Grace/2))
+		}
+	}
+	return f.write(ctx, touched, now)
+}
+
+// note remembers what an answer opens.
+func (f *Firewall) note(permit policy.Permit, holes []policy.Pinhole, until, now time.Time) error {
+	key := answer{permit.Dest().Host, permit.Addr()}
+	old := f.answers[key]
+	switch {
+	case old != nil && old.until.After(until):
+		until = old.until
+	case old == nil && len(f.answers) >= mostAnswers:
+		f.forget(now)
+		if len(f.answers) >= mostAnswers {
+			return f.sayFull()
+		}
+	}
+	f.answers[key] = &opened{permit, until, holes}
+	return nil
+}
+
+// forget drops answers whose time is over.
+func (f *Firewall) forget(now time.Time) {
+	for key, o := range f.answers {
+		if !now.Before(o.until) {
+			delete(f.answers, key)
+		}
+	}
+}
+
+func (f *Firewall) sayFull() error {
+	if !f.full {
+		f.deps.Log.Error("the firewall holds as many pins as it may: further addresses stay closed until some have run out; name fewer hosts in rules with via = \"forward\"", "answers", len(f.answers))
+		f.full = true
+	}
+	return ErrFull
+}
+
+// stands reports whether all of a pin stands until a moment.
+func (f *Firewall) stands(p Pin, until time.Time) bool {
+	next := int(p.Ports.First)
+	for _, d := range f.kernel[p.Slot] { // in order, without overlap
+		if int(d.ports.First) <= next && next <= int(d.ports.Last) && (d.until.IsZero() || d.until.After(until)) {
+			next = int(d.ports.Last) + 1
+		}
+	}
+	return next > int(p.Ports.Last)
+}
+
+// write makes the touched slots in the kernel what they should be, in one
+// transaction.
+func (f *Firewall) write(ctx context.Context, touched map[Slot]bool, now time.Time) error {
+	var text strings.Builder
+	fresh := map[Slot][]deadline{}
+	wanted := f.wanted(now)
+	for slot, changed := range touched {
+		if !changed {
+			continue
+		}
+		var here []Pin
+		for _, p := range wanted {
+			if p.Slot == slot {
+				here = append(here, p)
+			}
+		}
+		here = Disjoint(here)
+		replace(&text, slot, f.kernel[slot], here)
+		for _, p := range here {
+			fresh[slot] = append(fresh[slot], standing(p, now))
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if f.count(fresh) > mostPins {
+		return f.sayFull()
+	}
+	if err := f.load(ctx, text.String()); err != nil {
+		return fmt.Errorf("open the firewall for an answer: %w", err)
+	}
+	for slot, list := range fresh {
+		f.kernel[slot] = list
+	}
+	return nil
+}
+
+// count is how many elements there would be; those whose time is over go.
+func (f *Firewall) count(fresh map[Slot][]deadline) (n int) {
+	now := f.deps.Now()
+	for slot, list := range f.kernel {
+		if _, replaced := fresh[slot]; replaced {
+			continue
+		}
+		list = slices.DeleteFunc(list, func(d deadline) bool { return !d.lives(now) })
+		if f.kernel[slot] = list; len(list) == 0 {
+			delete(f.kernel, slot)
+		}
+		n += len(list)
+	}
+	for _, list := range fresh {
+		n += len(list)
+	}
+	return n
+}
+
+// replace writes the commands that put new pieces in the place of old ones. An
+// old one may have run out a moment ago, and deleting what is not there would fail
+// the transaction: so it is added first.
+func replace(w *strings.Builder, s Slot, old []deadline, pins []Pin) {
+	f := families[0]
+	if !s.Addr.Is4() {
+		f = families[1]
+	}
+	set := pinSet(s.Group, f)
+	for _, d := range old {
+		gone := element(Pin{Slot: s, Ports: d.ports})
+		fmt.Fprintf(w, "add element %s %s { %s timeout 1s }\n", Table, set, gone)
+		fmt.Fprintf(w, "delete element %s %s { %s }\n", Table, set, gone)
+	}
+	for _, p := range pins {
+		fmt.Fprintf(w, "add element %s %s { %s%s }\n", Table, set, element(p), timeout(p.For))
+	}
+}
+
+// cut ends the flows that nothing permits any more.
+func (f *Firewall) cut() {
+	if f.deps.Cut == nil {
+		return
+	}
+	holes := map[netip.Addr][]policy.Pinhole{}
+	for _, h := range f.pinned {
+		holes[h.Addr] = append(holes[h.Addr], h)
+	}
+	for _, o := range f.answers {
+		for _, h := range o.holes {
+			holes[h.Addr] = append(holes[h.Addr], h)
+		}
+	}
+	n, err := f.deps.Cut(func(flow Flow) bool {
+		return !contains(f.plan.Clients, flow.Client) || flow.To.Port() == 53 && slices.Contains(f.plan.Servers, flow.To.Addr()) ||
+			slices.ContainsFunc(holes[flow.To.Addr()], func(h policy.Pinhole) bool { return f.lets(h, flow) })
+	})
+	switch {
+	case err != nil:
+		f.deps.Log.Error("flows that the rules no longer permit could not be cut; they end when they fall silent", "err", err)
+	case n > 0:
+		f.deps.Log.Info("flows were cut that the rules no longer permit", "flows", n)
+	}
+}
+
+// lets reports whether a pinhole is for a flow.
+func (f *Firewall) lets(h policy.Pinhole, flow Flow) bool {
+	group, known := f.group[h.Rule]
+	return known && h.Protocol == flow.Protocol && contains(f.plan.Groups[group].Clients, flow.Client) &&
+		slices.ContainsFunc(h.Ports, func(r policy.PortRange) bool { return r.Contains(flow.To.Port()) })
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}
