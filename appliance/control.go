@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gatehouse/appliance/doctor"
 )
 
 // socketName is the unix socket in state.dir to which the CLI talks. Whoever
@@ -91,6 +93,28 @@ func (c *Control) Decision(ctx context.Context, id string) (Account, error) {
 		return a, errors.New(strings.TrimSpace(string(body)))
 	}
 	return a, json.Unmarshal(body, &a)
+}
+
+// Examination says what the doctor is to try, and Report what it found; the room
+// behind is the appliance's own.
+type (
+	Examination = doctor.Options
+	Report      = doctor.Report
+)
+
+// Doctor has the appliance try what its rules permit, which takes as long as the
+// slowest place takes to be given up.
+func (c *Control) Doctor(ctx context.Context, o Examination) (Report, error) {
+	var report Report
+	query := url.Values{"pack": {o.Pack}, "active": {strconv.FormatBool(o.Active)}}
+	status, body, err := c.ask(ctx, http.MethodPost, "/doctor?"+query.Encode())
+	switch {
+	case err != nil:
+		return report, err
+	case status != http.StatusOK:
+		return report, errors.New(strings.TrimSpace(string(body)))
+	}
+	return report, json.Unmarshal(body, &report)
 }
 
 func (c *Control) ask(ctx context.Context, method, path string) (status int, body []byte, err error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/appliance/doctor"
 	"gatehouse/internal/flow"
 )
 
@@ -22,6 +23,7 @@ func (a *Appliance) controlHandler() http.Handler {
 		force, _ := strconv.ParseBool(r.FormValue("force"))
 		tell(w, a.rulebook.Reload(!force))
 	})
+	mux.HandleFunc("POST /doctor", a.serveDoctor)
 	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		found := a.find(r.Context(), strings.ToUpper(r.PathValue("id")))
 		if found == nil {
@@ -52,4 +54,19 @@ func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
 		case <-again.C:
 		}
 	}
+}
+
+// serveDoctor has the doctor try what the rules in force permit, and gives its
+// report.
+func (a *Appliance) serveDoctor(w http.ResponseWriter, r *http.Request) {
+	// It takes as long as the slowest of many hosts takes to be given up.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longestExamination + time.Minute))
+	active, _ := strconv.ParseBool(r.FormValue("active"))
+	report, err := a.Examine(r.Context(), doctor.Options{Pack: r.FormValue("pack"), Active: active})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(report)
 }

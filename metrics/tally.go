@@ -49,6 +49,7 @@ type Tally struct {
 	queries   *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
 	failures  *prometheus.CounterVec
+	packs     *prometheus.GaugeVec
 	state     state
 }
 
@@ -68,6 +69,7 @@ func New(c Config) *Tally {
 	t.countNames(c)
 	t.state = newState(t.registry, c.Now)
 	showRules(t.registry, c.Rules)
+	t.packs = newPacks(t.registry)
 	t.describeProcess(c)
 	return t
 }

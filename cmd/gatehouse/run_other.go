@@ -9,20 +9,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newRun says where the gate itself runs: what checks and explains the rules
-// works on an admin's own machine as well.
-func newRun() *cobra.Command {
-	var config, rulesFile string
-	c := &cobra.Command{
-		Use:   "run",
-		Short: "run the gate (on Linux)",
-		Args:  cobra.NoArgs,
+// newRun and newDoctor say where the gate itself runs: what checks and explains
+// the rules works on an admin's own machine as well.
+func newRun() *cobra.Command { return ofLinux("run", "run the gate") }
+
+func newDoctor() *cobra.Command {
+	return ofLinux("doctor", "try for real everything that the packs in use ask for")
+}
+
+func ofLinux(name, does string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: does + " (on Linux)", DisableFlagParsing: true,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("run is for Linux: it was built for " + runtime.GOOS +
-				"; here you can write and check the rules: init, check, fmt, explain, packs, review")
+			return errors.New(name + " is for Linux: this gatehouse was built for " + runtime.GOOS +
+				"; here you can write and check the rules: init, check, fmt, explain, packs, review, replay")
 		},
 	}
-	configFlag(c, &config)
-	rulesFlag(c, &rulesFile)
-	return c
 }
