@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -28,9 +27,9 @@ func (g *gate) once(c, s *nettest.Peer, method, path string, port int) {
 }
 
 // opened is a gate with one exchange behind it: c and s are kept alive.
-func opened(t *testing.T) (g *gate, o *nettest.Origin, c, s *nettest.Peer) {
-	o = nettest.NewOrigin(t)
-	g = newGate(t, options{}, allow(www, o.Port, plainHTTP))
+func opened(t *testing.T, over carrier) (g *gate, o *nettest.Origin, c, s *nettest.Peer) {
+	o = over.origin(t)
+	g = over.gate(t, options{}, over.allow(www, o.Port))
 	c = g.get(www, o.Port, "/first")
 	s = o.Take(t)
 	s.Head()
@@ -41,8 +40,12 @@ func opened(t *testing.T) (g *gate, o *nettest.Origin, c, s *nettest.Peer) {
 }
 
 func TestAPipeliningClientThatLeavesIsNoticed(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	overBoth(t, testAPipeliningClientThatLeavesIsNoticed)
+}
+
+func testAPipeliningClientThatLeavesIsNoticed(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	c := g.dial().Say("GET http://www.example.org:%[1]d/poll HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n\r\nGET http://www.example.org:%[1]d/next HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n\r\n%[2]s",
 		o.Port, strings.Repeat("x", 100000)) // more than is read ahead
 	s := o.Take(t)
@@ -56,9 +59,13 @@ func TestAPipeliningClientThatLeavesIsNoticed(t *testing.T) {
 }
 
 func TestAConnectionThatEndedInThePoolCostsNobodyARequest(t *testing.T) {
+	overBoth(t, testAConnectionThatEndedInThePoolCostsNobodyARequest)
+}
+
+func testAConnectionThatEndedInThePoolCostsNobodyARequest(t *testing.T, over carrier) {
 	for _, method := range []string{"GET", "POST"} {
 		t.Run(method, func(t *testing.T) {
-			g, o, c, s := opened(t)
+			g, o, c, s := opened(t, over)
 			s.Close()
 			c.Say("%s http://www.example.org:%d/second HTTP/1.1\r\nHost: www.example.org:%[2]d\r\nContent-Length: 0\r\n\r\n", method, o.Port)
 			s = o.Take(t)
@@ -72,6 +79,10 @@ func TestAConnectionThatEndedInThePoolCostsNobodyARequest(t *testing.T) {
 }
 
 func TestARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T) {
+	overBoth(t, testARequestIsAskedTwiceOnlyWhereThatChangesNothing)
+}
+
+func testARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T, over carrier) {
 	for _, test := range []struct {
 		name, send, before string
 		again              bool
@@ -83,7 +94,7 @@ func TestARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T) {
 		{"a GET after early hints is not", "GET http://www.example.org:%[1]d/x HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			g, o, c, s := opened(t)
+			g, o, c, s := opened(t, over)
 			c.Say(test.send, o.Port)
 			s.Head()
 			s.Say("%s", test.before)
@@ -105,12 +116,16 @@ func TestARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T) {
 }
 
 func TestAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T) {
+	overBoth(t, testAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain)
+}
+
+func testAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T, over carrier) {
 	for name, extra := range map[string]string{
 		"in one go with the answer": "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
 		"behind the last chunk":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, o, c, s := opened(t)
+			g, o, c, s := opened(t, over)
 			c.Say("GET http://www.example.org:%[1]d/x HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n\r\n", o.Port)
 			s.Head()
 			s.Say("%s", extra)
@@ -127,7 +142,7 @@ func TestAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T) {
 		})
 	}
 	t.Run("later, unasked", func(t *testing.T) {
-		g, o, c, s := opened(t)
+		g, o, c, s := opened(t, over)
 		s.Say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
 		c.Say("GET http://www.example.org:%[1]d/x HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n\r\n", o.Port)
 		s = o.Take(t)
@@ -142,7 +157,11 @@ func TestAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T) {
 // A trailer section that comes byte by byte is kept back with the size of 0 before
 // it, and then goes on whole.
 func TestTheLastChunkComesWhenItIsWhole(t *testing.T) {
-	g, o, c, s := opened(t)
+	overBoth(t, testTheLastChunkComesWhenItIsWhole)
+}
+
+func testTheLastChunkComesWhenItIsWhole(t *testing.T, over carrier) {
+	g, o, c, s := opened(t, over)
 	c.Say("POST http://www.example.org:%[1]d/x HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\n\r\n", o.Port)
 	s.Head()
 	for _, way := range []struct{ from, to *nettest.Peer }{{c, s}, {s, c}} {
@@ -166,9 +185,15 @@ func TestTheLastChunkComesWhenItIsWhole(t *testing.T) {
 
 // Head and body together, in every split: what arrives is the same.
 func TestAnySplitOfARequestMeansTheSame(t *testing.T) {
-	g, o, c, s := opened(t)
-	c.Conn.(*net.TCPConn).SetNoDelay(true)
+	overBoth(t, testAnySplitOfARequestMeansTheSame)
+}
+
+func testAnySplitOfARequestMeansTheSame(t *testing.T, over carrier) {
+	g, o, c, s := opened(t, over)
 	whole := fmt.Sprintf("POST http://www.example.org:%[1]d/x HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", o.Port)
+	if over.secure {
+		whole = strings.ReplaceAll(whole, "http://", "https://") // before it is split
+	}
 	for cut := 1; cut < len(whole); cut += 7 {
 		c.Say("%s", whole[:cut])
 		c.Say("%s", whole[cut:])
@@ -180,9 +205,11 @@ func TestAnySplitOfARequestMeansTheSame(t *testing.T) {
 	}
 }
 
-func TestAStalledWriteIsBrokenOff(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{config: Config{TunnelIdle: 200 * time.Millisecond}}, allow(www, o.Port, plainHTTP))
+func TestAStalledWriteIsBrokenOff(t *testing.T) { overBoth(t, testAStalledWriteIsBrokenOff) }
+
+func testAStalledWriteIsBrokenOff(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{config: Config{TunnelIdle: 200 * time.Millisecond}}, over.allow(www, o.Port))
 	g.get(www, o.Port, "/") // never reads the answer
 	s := o.Take(t)
 	s.Head()
@@ -197,6 +224,10 @@ func TestAStalledWriteIsBrokenOff(t *testing.T) {
 }
 
 func TestAnAnswerThatIsMalformedIsNotPassedOn(t *testing.T) {
+	overBoth(t, testAnAnswerThatIsMalformedIsNotPassedOn)
+}
+
+func testAnAnswerThatIsMalformedIsNotPassedOn(t *testing.T, over carrier) {
 	for name, reply := range map[string]string{
 		"both length and chunks":   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"two lengths":              "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
@@ -208,8 +239,8 @@ func TestAnAnswerThatIsMalformedIsNotPassedOn(t *testing.T) {
 		"seventeen early hints":    strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 17) + okAnswer,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, at := nettest.NewCannedOrigin(t, reply, false)
-			g := newGate(t, options{}, allow(www, at, plainHTTP))
+			at := over.canned(t, reply, false)
+			g := over.gate(t, options{}, over.allow(www, at))
 			c := g.get(www, at, "/")
 			head := c.Head()
 			for strings.HasPrefix(head, "HTTP/1.1 103 ") {

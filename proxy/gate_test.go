@@ -34,6 +34,8 @@ type gate struct {
 	resolver *fakeResolver
 	records  chan *flow.Record
 	addr     string
+	over     carrier
+	site     string // host and port to which dial opens a tunnel, where the carrier is TLS
 }
 
 // fakeResolver knows names by heart and asks the policy about each address, as
@@ -92,13 +94,14 @@ type options struct {
 	config Config
 	deps   Deps
 	mode   policy.Mode
+	over   carrier
 	names  map[string]string // further names, or other addresses
 }
 
 // newGate starts a gate with rules; every name resolves to 127.0.0.1.
 func newGate(t *testing.T, o options, rules ...policy.Rule) *gate {
 	t.Helper()
-	g := &gate{t: t, live: &policy.Live{}, records: make(chan *flow.Record, 4096), resolver: &fakeResolver{names: map[string][]netip.Addr{}}}
+	g := &gate{t: t, over: o.over, live: &policy.Live{}, records: make(chan *flow.Record, 4096), resolver: &fakeResolver{names: map[string][]netip.Addr{}}}
 	g.swap(o.mode, rules...)
 	for _, r := range rules {
 		for _, h := range r.Hosts {
@@ -139,7 +142,7 @@ func newGate(t *testing.T, o options, rules ...policy.Rule) *gate {
 
 // swap puts rules into force.
 func (g *gate) swap(mode policy.Mode, rules ...policy.Rule) {
-	p, err := policy.Compile(policy.Spec{Mode: mode, Rules: rules, TreatAsPublic: []netip.Prefix{loopback}, SHA256: "5ha"})
+	p, err := policy.Compile(policy.Spec{Mode: mode, Rules: rules, Inspection: g.over.secure, TreatAsPublic: []netip.Prefix{loopback}, SHA256: "5ha"})
 	require.NoError(g.t, err)
 	g.live.Swap(p)
 }
@@ -183,8 +186,19 @@ func types(glob string, list ...string) func(*policy.Rule) {
 	return func(r *policy.Rule) { r.Types = append(r.Types, e) }
 }
 
-// record waits for the next entry of the book.
+// record waits for the next entry of the book; where the carrier is TLS, for the
+// next of what is inside.
 func (g *gate) record() *flow.Record {
+	g.t.Helper()
+	for {
+		if r := g.entry(); !g.over.secure || r.Surface != policy.CONNECT {
+			return r
+		}
+	}
+}
+
+// entry waits for the next entry of the book.
+func (g *gate) entry() *flow.Record {
 	g.t.Helper()
 	select {
 	case r := <-g.records:
@@ -195,8 +209,17 @@ func (g *gate) record() *flow.Record {
 	}
 }
 
-// dial connects to the gate.
+// dial connects to where requests are taken: the gate, or the inside of a tunnel.
 func (g *gate) dial() *nettest.Peer {
+	g.t.Helper()
+	if g.over.secure {
+		return g.inside(g.site)
+	}
+	return g.knock()
+}
+
+// knock connects to the gate.
+func (g *gate) knock() *nettest.Peer {
 	g.t.Helper()
 	return nettest.Dial(g.t, g.addr)
 }
@@ -210,7 +233,7 @@ func (g *gate) get(host string, port int, path string) *nettest.Peer {
 // connect opens a tunnel that is expected to be opened.
 func (g *gate) connect(host string, port int) *nettest.Peer {
 	g.t.Helper()
-	c := g.dial().Say("CONNECT %[1]s:%[2]d HTTP/1.1\r\nHost: %[1]s:%[2]d\r\n\r\n", host, port)
+	c := g.knock().Say("CONNECT %[1]s:%[2]d HTTP/1.1\r\nHost: %[1]s:%[2]d\r\n\r\n", host, port)
 	return c.Expect("HTTP/1.1 200 Connection established\r\n\r\n")
 }
 

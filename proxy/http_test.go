@@ -13,9 +13,11 @@ import (
 
 const www = "www.example.org"
 
-func TestARequestGoesOnAsItCame(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+func TestARequestGoesOnAsItCame(t *testing.T) { overBoth(t, testARequestGoesOnAsItCame) }
+
+func testARequestGoesOnAsItCame(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	for _, test := range []struct{ name, send, origin string }{
 		{
 			"path and query are not written anew, and nothing is invented",
@@ -64,9 +66,11 @@ func TestARequestGoesOnAsItCame(t *testing.T) {
 	}
 }
 
-func TestAnAnswerGoesOnAsItCame(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+func TestAnAnswerGoesOnAsItCame(t *testing.T) { overBoth(t, testAnAnswerGoesOnAsItCame) }
+
+func testAnAnswerGoesOnAsItCame(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	for _, test := range []struct{ name, method, origin, client string }{
 		{
 			"nothing is invented, not even a type",
@@ -297,8 +301,12 @@ func TestUpstreamTroubleIsToldWithoutSayingWhere(t *testing.T) {
 }
 
 func TestTheClientsCloseDoesNotCloseTheOriginsConnection(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	overBoth(t, testTheClientsCloseDoesNotCloseTheOriginsConnection)
+}
+
+func testTheClientsCloseDoesNotCloseTheOriginsConnection(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	c := g.dial().Say("GET http://www.example.org:%[1]d/1 HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nConnection: close\r\n\r\n", o.Port)
 	s := o.Take(t)
 	s.Head()

@@ -34,6 +34,9 @@ func pageFor(r *refusal, dest policy.Dest, id string, tell bool) page {
 	if p.Why == "" {
 		p.Why = why
 	}
+	if r.fix != "" {
+		do = "Tell the administrator (" + r.fix + ")"
+	}
 	p.Do = do + " and quote " + id + "."
 	if tell && r.verdict.Rule != nil && !r.verdict.Allowed() {
 		p.Rule, p.Line = r.verdict.RuleName(), r.verdict.Line()

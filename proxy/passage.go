@@ -145,24 +145,30 @@ func (p *passage) unseen(opaque bool) {
 // id is the decision id.
 func (p *passage) id() string { return p.record.ID }
 
-// stop breaks the passage off. The first reason stays.
-func (p *passage) stop(end string) {
+// stop notes why the passage is to be broken off, and returns what does so; nil
+// where it is over or being broken off. The two are apart because a tunnel takes
+// the exchanges inside with it, and all of them must know why by then.
+func (p *passage) stop(end string) (cut func()) {
 	p.mu.Lock()
-	cut := p.halt(end)
-	p.mu.Unlock()
-	if cut != nil {
-		cut()
-	}
+	defer p.mu.Unlock()
+	return p.halt(end)
 }
 
-// halt notes why the passage is to be broken off, and returns what does so; nil
-// where it is over or being broken off. p.mu is held.
+// halt is stop; p.mu is held.
 func (p *passage) halt(end string) (cut func()) {
 	if p.ended || p.stopped != "" {
 		return nil
 	}
 	p.stopped = end
-	return p.cut
+	id := p.record.ID
+	return func() {
+		p.mu.Lock()
+		cut, over := p.cut, p.ended || p.record.ID != id
+		p.mu.Unlock()
+		if !over {
+			cut()
+		}
+	}
 }
 
 // handTo says what carries the passage from now on. If it is to be broken off
@@ -177,10 +183,10 @@ func (p *passage) handTo(cut func()) {
 	}
 }
 
-// review ends the passage where the policy in force would not permit it.
-func (p *passage) review(inForce *policy.Policy, now time.Time) {
+// review stops the passage where the policy in force would not permit it.
+func (p *passage) review(inForce *policy.Policy, now time.Time) (cut func()) {
 	p.mu.Lock()
-	var cut func()
+	defer p.mu.Unlock()
 	if p.permit.Valid() { // else it is still being judged, by the policy it took at its start
 		v := p.judge(inForce, now)
 		if !v.Allowed() || v.Effect == policy.Inspect && p.opaque {
@@ -190,10 +196,7 @@ func (p *passage) review(inForce *policy.Policy, now time.Time) {
 			}
 		}
 	}
-	p.mu.Unlock()
-	if cut != nil {
-		cut()
-	}
+	return cut
 }
 
 // judge asks the policy in force about the passage. One that panics permits

@@ -325,9 +325,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // cutAll ends every passage, and closes the connections that carry none.
 func (s *Server) cutAll() {
-	for _, p := range s.passages.all() {
-		p.stop("shutdown")
-	}
+	s.breakOff(func(p *passage) func() { return p.stop("shutdown") })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
@@ -340,7 +338,18 @@ func (s *Server) cutAll() {
 // second where rules have a last day.
 func (s *Server) Review() {
 	now, inForce := s.deps.Now(), s.deps.Policy.Policy()
+	s.breakOff(func(p *passage) func() { return p.review(inForce, now) })
+}
+
+// breakOff stops the open passages that stop picks, and then breaks them off.
+func (s *Server) breakOff(stop func(*passage) (cut func())) {
+	var cuts []func()
 	for _, p := range s.passages.all() {
-		p.review(inForce, now)
+		if cut := stop(p); cut != nil {
+			cuts = append(cuts, cut)
+		}
+	}
+	for _, cut := range cuts {
+		cut()
 	}
 }

@@ -14,7 +14,9 @@ import (
 // These tests are causal: the next piece is written only once the last one has
 // arrived on the other side.
 
-func TestAnAnswerIsRelayedAsItComes(t *testing.T) {
+func TestAnAnswerIsRelayedAsItComes(t *testing.T) { overBoth(t, testAnAnswerIsRelayedAsItComes) }
+
+func testAnAnswerIsRelayedAsItComes(t *testing.T, over carrier) {
 	const body = "abc"
 	for _, test := range []struct{ name, head, version string }{
 		{"in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1"},
@@ -23,8 +25,8 @@ func TestAnAnswerIsRelayedAsItComes(t *testing.T) {
 		{"in chunks, to a client of HTTP/1.0", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			o := nettest.NewOrigin(t)
-			g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+			o := over.origin(t)
+			g := over.gate(t, options{}, over.allow(www, o.Port))
 			c := g.dial().Say("GET http://www.example.org:%[1]d/ %[2]s\r\nHost: www.example.org:%[1]d\r\n\r\n", o.Port, test.version)
 			s := o.Take(t)
 			s.Head()
@@ -61,9 +63,11 @@ func TestAnAnswerIsRelayedAsItComes(t *testing.T) {
 	}
 }
 
-func TestARequestIsRelayedAsItComes(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+func TestARequestIsRelayedAsItComes(t *testing.T) { overBoth(t, testARequestIsRelayedAsItComes) }
+
+func testARequestIsRelayedAsItComes(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n", o.Port)
 	s := o.Take(t)
 	require.Contains(t, s.Head(), "Trailer: X-Sum\r\nVia: 1.1 gatehouse\r\nTransfer-Encoding: chunked\r\n") // before the first chunk exists
@@ -83,8 +87,12 @@ func TestARequestIsRelayedAsItComes(t *testing.T) {
 }
 
 func TestBothDirectionsStreamAtTheSameTime(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	overBoth(t, testBothDirectionsStreamAtTheSameTime)
+}
+
+func testBothDirectionsStreamAtTheSameTime(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	c := g.dial()
 	var s *nettest.Peer
 	for range 2 { // both connections serve a second such exchange
@@ -120,9 +128,13 @@ func TestTheServiceBusStreamFlows(t *testing.T) {
 }
 
 func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
+	overBoth(t, testExpectationsAreTheOriginsToMeet)
+}
+
+func testExpectationsAreTheOriginsToMeet(t *testing.T, over carrier) {
 	t.Run("100 comes when the origin has sent it", func(t *testing.T) {
-		o := nettest.NewOrigin(t)
-		g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+		o := over.origin(t)
+		g := over.gate(t, options{}, over.allow(www, o.Port))
 		c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n", o.Port)
 		s := o.Take(t)
 		require.Contains(t, s.Head(), "Expect: 100-continue\r\n")
@@ -134,8 +146,8 @@ func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
 		require.Contains(t, c.Head(), "HTTP/1.1 204 ")
 	})
 	t.Run("417 comes without a 100 before it", func(t *testing.T) {
-		o := nettest.NewOrigin(t)
-		g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+		o := over.origin(t)
+		g := over.gate(t, options{}, over.allow(www, o.Port))
 		c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n", o.Port)
 		s := o.Take(t)
 		s.Head()
@@ -143,8 +155,8 @@ func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
 		require.Contains(t, c.Head(), "HTTP/1.1 417 ")
 	})
 	t.Run("a client of HTTP/1.0 gets no 1xx", func(t *testing.T) {
-		o := nettest.NewOrigin(t)
-		g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+		o := over.origin(t)
+		g := over.gate(t, options{}, over.allow(www, o.Port))
 		c := g.dial().Say("GET http://www.example.org:%d/ HTTP/1.0\r\n\r\n", o.Port)
 		s := o.Take(t)
 		s.Head()
@@ -152,8 +164,8 @@ func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
 		require.Contains(t, c.Head(), "HTTP/1.0 204 ")
 	})
 	t.Run("a client that does not wait is not kept waiting", func(t *testing.T) {
-		o := nettest.NewOrigin(t)
-		g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+		o := over.origin(t)
+		g := over.gate(t, options{}, over.allow(www, o.Port))
 		g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab", o.Port)
 		s := o.Take(t)
 		s.Head()
@@ -162,8 +174,12 @@ func TestExpectationsAreTheOriginsToMeet(t *testing.T) {
 }
 
 func TestAFinalAnswerReachesAClientThatIsStillSending(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{config: Config{Linger: nettest.Patience}}, allow(www, o.Port, plainHTTP, methods("POST")))
+	overBoth(t, testAFinalAnswerReachesAClientThatIsStillSending)
+}
+
+func testAFinalAnswerReachesAClientThatIsStillSending(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{config: Config{Linger: nettest.Patience}}, over.allow(www, o.Port, methods("POST")))
 	t.Run("from the origin", func(t *testing.T) {
 		c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nContent-Length: 1000000\r\n\r\nabc", o.Port)
 		s := o.Take(t)
@@ -183,6 +199,10 @@ func TestAFinalAnswerReachesAClientThatIsStillSending(t *testing.T) {
 }
 
 func TestAnAnswerThatIsCutOffNeverLooksComplete(t *testing.T) {
+	overBoth(t, testAnAnswerThatIsCutOffNeverLooksComplete)
+}
+
+func testAnAnswerThatIsCutOffNeverLooksComplete(t *testing.T, over carrier) {
 	for _, test := range []struct {
 		name, reply string
 		reset       bool
@@ -197,8 +217,8 @@ func TestAnAnswerThatIsCutOffNeverLooksComplete(t *testing.T) {
 	} {
 		for _, version := range []string{"HTTP/1.1", "HTTP/1.0"} {
 			t.Run(test.name+", to "+version, func(t *testing.T) {
-				_, at := nettest.NewCannedOrigin(t, test.reply, test.reset)
-				g := newGate(t, options{}, allow(www, at, plainHTTP))
+				at := over.canned(t, test.reply, test.reset)
+				g := over.gate(t, options{}, over.allow(www, at))
 				c := g.dial().Say("GET http://www.example.org:%[1]d/ %[2]s\r\nHost: www.example.org:%[1]d\r\n\r\n", at, version)
 				head := c.Head()
 				rest, err := c.Ended()
@@ -220,6 +240,10 @@ func TestAnAnswerThatIsCutOffNeverLooksComplete(t *testing.T) {
 }
 
 func TestABrokenUploadNeverLooksComplete(t *testing.T) {
+	overBoth(t, testABrokenUploadNeverLooksComplete)
+}
+
+func testABrokenUploadNeverLooksComplete(t *testing.T, over carrier) {
 	for _, test := range []struct {
 		name, framing, body string
 		reason              policy.Reason
@@ -231,8 +255,8 @@ func TestABrokenUploadNeverLooksComplete(t *testing.T) {
 		{"with a trailer that is no field", "Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\nbad line\r\n\r\n", policy.BadRequest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			o := nettest.NewOrigin(t)
-			g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+			o := over.origin(t)
+			g := over.gate(t, options{}, over.allow(www, o.Port))
 			c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\n%[2]s\r\n\r\n%[3]s", o.Port, test.framing, test.body)
 			c.CloseWrite()
 			s := o.Take(t)
@@ -248,8 +272,12 @@ func TestABrokenUploadNeverLooksComplete(t *testing.T) {
 }
 
 func TestAClientThatLeavesDuringTheAnswerIsNoticed(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	overBoth(t, testAClientThatLeavesDuringTheAnswerIsNoticed)
+}
+
+func testAClientThatLeavesDuringTheAnswerIsNoticed(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	c := g.get(www, o.Port, "/")
 	s := o.Take(t)
 	s.Head()
@@ -263,8 +291,12 @@ func TestAClientThatLeavesDuringTheAnswerIsNoticed(t *testing.T) {
 }
 
 func TestAClientThatLeavesDuringALongPollIsNoticed(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	overBoth(t, testAClientThatLeavesDuringALongPollIsNoticed)
+}
+
+func testAClientThatLeavesDuringALongPollIsNoticed(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port))
 	c := g.get(www, o.Port, "/poll")
 	s := o.Take(t)
 	s.Head()
@@ -276,9 +308,12 @@ func TestAClientThatLeavesDuringALongPollIsNoticed(t *testing.T) {
 	require.Equal(t, policy.Matched, r.Verdict.Reason)
 }
 
-func TestWebSockets(t *testing.T) {
-	_, at := nettest.NewUpgradeOrigin(t)
-	g := newGate(t, options{}, allow(www, at, plainHTTP))
+func TestWebSockets(t *testing.T) { overBoth(t, testWebSockets) }
+
+func testWebSockets(t *testing.T, over carrier) {
+	addr, at := nettest.NewUpgradeOrigin(t)
+	at = over.veil(t, addr, at)
+	g := over.gate(t, options{}, over.allow(www, at))
 	handshake := fmt.Sprintf("GET http://www.example.org:%[1]d/chat HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", at)
 	open := func(t *testing.T, early string) *nettest.Peer {
 		c := g.dial().Say("%s", handshake+early)
@@ -311,9 +346,11 @@ func TestWebSockets(t *testing.T) {
 	})
 }
 
-func TestTypesHoldTheHeadAndCutTheBody(t *testing.T) {
-	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP, types("*.inf", "text/plain"), types("*.zip", "application/zip"), types("*", "text/html")))
+func TestTypesHoldTheHeadAndCutTheBody(t *testing.T) { overBoth(t, testTypesHoldTheHeadAndCutTheBody) }
+
+func testTypesHoldTheHeadAndCutTheBody(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port, types("*.inf", "text/plain"), types("*.zip", "application/zip"), types("*", "text/html")))
 	ask := func(path, head, body string) (*nettest.Peer, *nettest.Peer) {
 		c := g.get(www, o.Port, path)
 		s := o.Take(t)
@@ -382,11 +419,13 @@ func TestTypesHoldTheHeadAndCutTheBody(t *testing.T) {
 	})
 }
 
-func TestUploadsAreJudgedByTheirType(t *testing.T) {
-	o := nettest.NewOrigin(t)
+func TestUploadsAreJudgedByTheirType(t *testing.T) { overBoth(t, testUploadsAreJudgedByTheirType) }
+
+func testUploadsAreJudgedByTheirType(t *testing.T, over carrier) {
+	o := over.origin(t)
 	json, err := policy.ParseMediaType("application/json")
 	require.NoError(t, err)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP, func(r *policy.Rule) { r.Uploads = []policy.MediaType{json} }))
+	g := over.gate(t, options{}, over.allow(www, o.Port, func(r *policy.Rule) { r.Uploads = []policy.MediaType{json} }))
 	for name, test := range map[string]struct {
 		fields string
 		reason policy.Reason

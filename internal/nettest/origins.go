@@ -121,3 +121,29 @@ func NewTLSOrigin(t testing.TB, names ...string) *TLSOrigin {
 	})
 	return o
 }
+
+// Veil puts TLS in front of a double that speaks without: each connection to the
+// address it returns is carried to addr, and ends as that one ends.
+func Veil(t testing.TB, config *tls.Config, addr string) (veiled string, port int) {
+	return serve(t, func(conn net.Conn) {
+		defer conn.Close()
+		secure := tls.Server(conn, config)
+		if secure.Handshake() != nil {
+			return
+		}
+		far, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer far.Close()
+		go func() {
+			defer far.(*net.TCPConn).CloseWrite()
+			io.Copy(far, secure)
+		}()
+		if _, err := io.Copy(secure, far); err != nil {
+			conn.(*net.TCPConn).SetLinger(0)
+			return // without a close_notify
+		}
+		secure.Close()
+	})
+}

@@ -134,7 +134,7 @@ func (p *Peer) Ended() (rest string, err error) {
 // one.
 func (p *Peer) Reset() {
 	conn := p.Conn
-	if secure, ok := conn.(*tls.Conn); ok {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = secure.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
