@@ -59,10 +59,10 @@ func (a *Appliance) page(w http.ResponseWriter, _ *http.Request) {
 		problems = append(problems, p.String())
 	}
 	err := pageTemplate.Execute(w, struct {
-		State, Problems, Unenforced []string
-		Version                     string
-		Recent                      []line
-	}{a.state(), problems, s.unenforced(), a.Build.Version, a.recent(50)})
+		State, Problems []string
+		Version         string
+		Recent          []line
+	}{a.state(), problems, a.Build.Version, a.recent(50)})
 	if err != nil {
 		a.Log.Debug("the state page could not be written", "err", err)
 	}

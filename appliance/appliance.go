@@ -3,6 +3,7 @@
 package appliance
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,7 @@ type Appliance struct {
 	file      io.Closer // of the decision log; nil: standard output
 	tally     *metrics.Tally
 	rulebook  *rulebook
+	ca        *caShelf // of inspection
 	resolver  *dnsallow.Resolver
 	told      *dnsallow.Told // nil: there is no gateway that would ask
 	names     *dnsallow.Server
@@ -67,6 +69,7 @@ func New(o Options) *Appliance {
 		a.Drain = 8 * time.Second
 	}
 	a.tags = newTagShelf(a.Config.Azure.Tags)
+	a.ca = newCAShelf(a.Config, a.Now)
 	a.ring = flow.NewRing(keptDecisions)
 	a.decisions = a.newDecisionLog()
 	a.resolver = a.newResolver()
@@ -97,9 +100,14 @@ func (a *Appliance) newDecisionLog() *flow.Log {
 
 func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 	l := a.Config.Limits
+	roots, err := a.Config.Roots()
+	if err != nil { // it was there when the configuration was checked
+		a.Log.Error("no origin is trusted inside TLS that the gate looks into", "err", err)
+		roots = x509.NewCertPool()
+	}
 	return proxy.New(proxy.Config{
 		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
-		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration,
+		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: roots,
 	}, proxy.Deps{
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) },
@@ -119,8 +127,10 @@ func (a *Appliance) rulesInForce() metrics.Rules {
 }
 
 func (a *Appliance) newRulebook() *rulebook {
+	env := a.Config.Env()
+	env.Vouches = a.ca.vouches
 	return &rulebook{
-		files: a.Files, env: a.Config.Env(), kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
+		files: a.Files, env: env, kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
 		live: a.live, tags: a.tags, tally: a.tally, log: a.Log, now: a.Now, review: a.gate.Review,
 	}
 }

@@ -84,15 +84,15 @@ type UpstreamTable struct {
 	URL  string `toml:"url"`
 }
 
-// TLSConfig holds trusted roots; not in this version.
+// TLSConfig holds trusted roots for origins, besides the system's.
 type TLSConfig struct {
-	CAFile string `toml:"ca_file"`
+	CAFile string `toml:"ca_file"` // certificates in PEM; empty: none
 }
 
-// InspectConfig says whether TLS is looked into; not in this version.
+// InspectConfig says whether TLS is looked into, and where its CA is kept.
 type InspectConfig struct {
 	Enabled bool   `toml:"enabled"`
-	Dir     string `toml:"dir"`
+	Dir     string `toml:"dir"` // relative to state.dir
 }
 
 // AzureConfig says where the service tags come from.
@@ -163,7 +163,7 @@ func address(s string) Address {
 func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	c := DefaultConfig()
 	at, problems := rules.Decode(name, text, &c)
-	for _, path := range []*string{&c.Listen.WebConfig, &c.Azure.Tags, &c.State.Dir} {
+	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir} {
 		*path = beside(name, *path)
 	}
 	if c.Log.Decisions != "stdout" {

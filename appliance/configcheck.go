@@ -46,9 +46,7 @@ func (c *configCheck) notYet() {
 		{len(c.Listen.Gateway) > 0, "listen.gateway", "take redirected connections", "gateway = []", "clients use listen.proxy instead"},
 		{len(c.Listen.GatewayFrom) > 0, "listen.gateway_from", "take redirected connections", "gateway_from = []", "clients use listen.proxy instead"},
 		{len(c.Upstreams) > 0, "upstream", "go through a parent proxy", "remove the [[upstream]] tables", "gatehouse needs a direct way out"},
-		{c.Inspection.Enabled, "inspection.enabled", "look inside TLS", "enabled = false", "client, host, port, server name and address are enforced without it"},
 		{c.Firewall.Manage, "firewall.manage", "load firewall rules", "manage = false", "the machine's own firewall must close the ways round the gate"},
-		{c.TLS.CAFile != "", "tls.ca_file", "open TLS connections of its own", `ca_file = ""`, "the TLS of clients passes through unchanged"},
 		{c.Azure.Fetch == "weekly", "azure.fetch", "fetch service tags by itself", `fetch = "off"`, "download ServiceTags_Public_*.json and name its folder in azure.tags"},
 	} {
 		if k.stated {
@@ -69,6 +67,13 @@ func (c *configCheck) values() {
 	}
 	if c.State.Dir == "" {
 		c.report("state.dir", codeSetting, "dir is empty", `dir = "/var/lib/gatehouse"`, "the last good rules file and the command socket need a place")
+	}
+	if c.Inspection.Dir == "" {
+		c.report("inspection.dir", codeSetting, "dir is empty", `dir = "ca"`, "the inspection CA needs a folder of its own")
+	}
+	if _, err := c.Roots(); err != nil {
+		c.report("tls.ca_file", codeSetting, err.Error(), "name a file with certificates in PEM (-----BEGIN CERTIFICATE-----), or leave the key out",
+			"where the gate looks inside TLS, what is not trusted here is refused")
 	}
 	for _, n := range []struct {
 		path  string

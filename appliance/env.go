@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/internal/ca"
 	"gatehouse/rules"
 )
 
@@ -32,7 +33,18 @@ func (c *Config) EnvNow() (rules.Env, error) {
 	}
 	shelf.swap(f)
 	env.Now, env.Tags = time.Now(), shelf
+	if authority, err := c.authority(env.Now); err == nil && authority != nil {
+		env.Vouches = authority.Covers
+	}
 	return env, nil
+}
+
+// authority is the inspection CA, nil where inspection is off.
+func (c *Config) authority(now time.Time) (*ca.Authority, error) {
+	if !c.Inspection.Enabled {
+		return nil, nil
+	}
+	return ca.Load(c.CAFolder(), now)
 }
 
 // EnvBeside is what a rules file depends on: the configuration that is named or,
@@ -54,6 +66,9 @@ func EnvBeside(rulesFile, config string) (env rules.Env, notes []string, err err
 	case rules.HasErrors(problems):
 		return env, nil, fmt.Errorf("%s has errors, and the rules depend on it; repair it first:\n%s", config, strings.Join(brief(problems), "\n"))
 	}
+	if _, err := c.authority(time.Now()); err != nil {
+		notes = append(notes, fmt.Sprintf("inspection is on, but its CA cannot be used: %v; until then what has to be inspected is refused", err))
+	}
 	env, err = c.EnvNow()
-	return env, nil, err
+	return env, notes, err
 }

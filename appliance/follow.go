@@ -76,6 +76,7 @@ func (a *Appliance) eachDay(ctx context.Context) {
 			return
 		case <-tick.C:
 			a.guarded("age of the service tags", a.sayTagsAge)
+			a.guarded("end of the inspection CA", a.sayCAEnding)
 		}
 	}
 }

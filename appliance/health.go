@@ -62,9 +62,8 @@ func (a *Appliance) state() []string {
 	for _, line := range brief(s.Refused) {
 		say("problem: %s", line)
 	}
-	if n := len(s.unenforced()); n > 0 {
-		say("note: %d clauses of the rules are not enforced, because they speak of what is inside TLS", n)
-	}
+	lines = append(lines, s.unenforced()...)
+	lines = append(lines, a.ca.state()...)
 	if s.Tags != "" {
 		say("warning: %s", s.Tags)
 	}
@@ -74,17 +73,25 @@ func (a *Appliance) state() []string {
 	return lines
 }
 
-// unenforced are the clauses that cannot be checked, none where nothing is in
-// force.
+// unenforced names each clause that cannot be checked: a line for each rule, at
+// most mostProblems of them.
 func (s *Status) unenforced() []string {
-	if s.Loaded == nil {
+	if s.Loaded == nil || len(s.Loaded.Unenforced) == 0 {
 		return nil
 	}
-	var names []string
-	for _, u := range s.Loaded.Unenforced {
-		names = append(names, fmt.Sprint(u))
+	all := s.Loaded.Unenforced
+	lines := []string{fmt.Sprintf("note: clauses of the rules that are not enforced, because they speak of what is inside TLS: %d", len(all))}
+	for i := 0; i < len(all); {
+		u, clauses := all[i], all[i].Clause
+		for i++; i < len(all) && all[i].Rule == u.Rule; i++ {
+			clauses += ", " + all[i].Clause
+		}
+		if len(lines) > mostProblems {
+			return append(lines, "note: and more; gatehouse check names all of them")
+		}
+		lines = append(lines, fmt.Sprintf("note: not enforced: %s of %s (line %d): %s", clauses, u.Rule, u.Line, u.Why))
 	}
-	return names
+	return lines
 }
 
 func plain(w http.ResponseWriter) {

@@ -27,6 +27,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	stopLog := a.keepLog()
 	defer stopLog()
 	a.sayHow()
+	a.loadCA()
 	trouble := a.loadTags()
 	a.rulebook.start()
 	a.rulebook.Tags(trouble)
@@ -128,6 +129,10 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 	}
 	if a.Config.Azure.Tags != "" {
 		w := a.tagsWatcher()
+		all.Go(func() { w.run(ctx) })
+	}
+	if a.ca.dir != "" {
+		w := a.caWatcher()
 		all.Go(func() { w.run(ctx) })
 	}
 	g.Go(func() error { all.Wait(); return nil })
