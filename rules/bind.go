@@ -50,9 +50,15 @@ func (d *document) bindTable(n *scan.Node, v reflect.Value, top []string) {
 	for _, f := range n.Fields {
 		if i, ok := form.fields[f.Name]; ok {
 			d.bind(f.Value, v.Field(i), top)
+		}
+	}
+	for _, f := range n.Fields {
+		if _, ok := form.fields[f.Name]; ok {
 			continue
 		}
-		d.unknown(n, f, form.known, top)
+		if near := d.unknown(n, f, form.known, top); near != "" {
+			d.bindMeant(n, f, near, v.Field(form.fields[near]), top)
+		}
 	}
 	if t, ok := v.Addr().Interface().(interface{ placed(*scan.Node) }); ok {
 		t.placed(n)
@@ -85,8 +91,26 @@ func (d *document) formOf(t reflect.Type) *form {
 	return f
 }
 
-// unknown reports a key or table that the language does not have.
-func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
+// bindMeant reads a misspelt key as the one it was probably meant to be, so that
+// what is wrong with its value is told in the same run, and nothing that refers
+// to it seems to refer to nothing.
+func (d *document) bindMeant(n *scan.Node, f scan.Field, near string, v reflect.Value, top []string) {
+	isTables := v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct
+	_, written := n.Field(near)
+	if isTables != f.Value.Headed || written && !isTables {
+		return
+	}
+	meant := reflect.New(v.Type()).Elem()
+	d.bind(f.Value, meant, top)
+	if written { // beside tables whose name is right
+		meant = reflect.AppendSlice(v, meant)
+	}
+	v.Set(meant)
+}
+
+// unknown reports a key or table that the language does not have, and gives the
+// one that was probably meant, if there is one.
+func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) string {
 	at := keySpan(f)
 	code, what := codeUnknownKey, "key"
 	if f.Value.Headed {
@@ -99,6 +123,7 @@ func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
 	case ok:
 		d.meant[meaning{n, near}] = true
 		d.report(code, at, d.replaced(keySpan(f), near), "unknown %s %q; did you mean %q?", what, f.Name, near)
+		return near
 	case slices.Contains(top, f.Name):
 		line := d.lineOf(int(f.Start))
 		d.report(codeMisplaced, at, "move it to the top, above the first [ line:\n"+strings.TrimSpace(d.line(line)),
@@ -108,6 +133,7 @@ func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) {
 	default:
 		d.report(code, at, "remove it", "unknown %s %q; here these are known: %s", what, f.Name, strings.Join(known, ", "))
 	}
+	return ""
 }
 
 func (d *document) bindList(n *scan.Node, v reflect.Value, top []string) {

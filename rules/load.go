@@ -109,6 +109,8 @@ func (c *compiler) compile() *Loaded {
 	inspectable := c.inspectable()
 	c.vouched(inspectable)
 	if HasErrors(c.doc.problems) {
+		c.warnEach()
+		c.warnLookAlikes()
 		return nil
 	}
 	if !c.doc.whole { // a part of the file is not the file, whatever became of the rest

@@ -9,16 +9,13 @@ import (
 
 // warn finds what may be loaded and is probably not meant.
 func (c *compiler) warn(l *Loaded) {
-	c.warnMode()
+	c.warnEach()
 	c.warnUnenforced(l.Unenforced)
 	for _, e := range c.entries {
 		if e.table == nil {
 			continue
 		}
-		c.warnDay(e)
-		c.warnWide(e)
 		c.warnNoPath(e)
-		c.warnNotCarried(e)
 		if e.Deny {
 			c.warnDeny(e)
 		}
@@ -27,6 +24,20 @@ func (c *compiler) warn(l *Loaded) {
 	c.warnLookAlikes()
 	c.warnDenies()
 	c.warnTypes()
+}
+
+// warnEach tells what can be said of each rule without the others, and so holds
+// whatever else is wrong with the file.
+func (c *compiler) warnEach() {
+	c.warnMode()
+	for _, e := range c.entries {
+		if e.table == nil {
+			continue
+		}
+		c.warnDay(e)
+		c.warnWide(e)
+		c.warnNotCarried(e)
+	}
 }
 
 func (c *compiler) warnMode() {
