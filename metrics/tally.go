@@ -51,6 +51,10 @@ type Tally struct {
 	failures  *prometheus.CounterVec
 	packs     *prometheus.GaugeVec
 	state     state
+
+	held     perSurface[held]
+	took     perSurface[prometheus.Observer]
+	counters decisions
 }
 
 // New makes a Tally in which nothing has been counted yet.
@@ -151,22 +155,18 @@ func histograms(r *prometheus.Registry, name, help string, buckets []float64, la
 }
 
 // Opened implements flow.Opener.
-func (t *Tally) Opened(s policy.Surface) { t.open.WithLabelValues(s.String()).Inc() }
+func (t *Tally) Opened(s policy.Surface) { t.lasting(s).open.Inc() }
 
 // Repeated implements flow.Repeater, for passages of which nothing stays open:
 // DNS questions.
 func (t *Tally) Repeated(r *flow.Record, n int, took time.Duration) {
-	surface, v := r.Surface.String(), r.Verdict
-	t.decision(surface, v).Add(float64(n))
+	v := r.Verdict
+	t.decision(r.Surface, v).Add(float64(n))
 	t.queries.WithLabelValues(v.String(), queryType(r.Query)).Add(float64(n))
-	duration := t.duration.WithLabelValues(surface)
+	duration := t.durations(r.Surface)
 	for range n {
 		duration.Observe(took.Seconds())
 	}
-}
-
-func (t *Tally) decision(surface string, v policy.Verdict) prometheus.Counter {
-	return t.decisions.WithLabelValues(surface, v.String(), t.rules.label(v.RuleName()), v.Reason.String())
 }
 
 // Record implements flow.Sink. The line that a long passage gets at its start
@@ -176,12 +176,9 @@ func (t *Tally) Record(r *flow.Record) {
 	if r.Open || r.Repeats > 0 {
 		return
 	}
-	surface, v := r.Surface.String(), r.Verdict
-	t.decision(surface, v).Inc()
-	t.duration.WithLabelValues(surface).Observe(r.Duration.Seconds())
-	if v.Allowed() && r.FirstByte > 0 {
-		t.firstByte.WithLabelValues(surface).Observe(r.FirstByte.Seconds())
-	}
+	v := r.Verdict
+	t.decision(r.Surface, v).Inc()
+	t.durations(r.Surface).Observe(r.Duration.Seconds())
 	if r.Surface == policy.DNS {
 		t.queries.WithLabelValues(v.String(), queryType(r.Query)).Inc()
 		return
@@ -189,9 +186,13 @@ func (t *Tally) Record(r *flow.Record) {
 	if r.Fault != "" {
 		t.faults.WithLabelValues(fault(r.Fault)).Inc()
 	}
-	t.open.WithLabelValues(surface).Dec()
-	t.relayed.WithLabelValues(surface, "sent").Add(float64(r.Sent))
-	t.relayed.WithLabelValues(surface, "received").Add(float64(r.Received))
+	h := t.lasting(r.Surface)
+	h.open.Dec()
+	h.sent.Add(float64(r.Sent))
+	h.received.Add(float64(r.Received))
+	if v.Allowed() && r.FirstByte > 0 {
+		h.firstByte.Observe(r.FirstByte.Seconds())
+	}
 }
 
 // UpstreamAnswered notes how long an upstream DNS server took, and the error
