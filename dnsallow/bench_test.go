@@ -1,9 +1,12 @@
 package dnsallow
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -115,5 +118,55 @@ func BenchmarkResolve(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkAsk measures one question that an upstream has to be asked for, from
+// packet to packet, but for the socket of the client.
+func BenchmarkAsk(b *testing.B) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(b, err)
+	ended := make(chan struct{})
+	go func() { defer close(ended); sayOneAddress(conn) }()
+	b.Cleanup(func() { conn.Close(); <-ended })
+
+	live := new(policy.Live)
+	live.Swap(compile(b, allow(b, "wild", "*.example.org")))
+	r := NewResolver(ResolverConfig{
+		Upstreams: []Upstream{upstream(b, conn.LocalAddr().String())}, CacheBytes: 16 << 20, NewNames: 1 << 40,
+	}, ResolverDeps{Observe: func(string, time.Duration, error) {}})
+	b.Cleanup(r.Close)
+	log := flow.NewLog(flow.LogConfig{Out: io.Discard})
+	written, stop := context.WithCancel(context.Background())
+	logged := make(chan struct{})
+	go func() { defer close(logged); log.Run(written) }()
+	b.Cleanup(func() { stop(); <-logged })
+	s := NewServer(ServerConfig{PerClient: 1 << 40}, ServerDeps{Live: live, Resolver: r, Sink: log})
+	from := &net.UDPAddr{IP: loopback.AsSlice(), Port: 4711}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n++
+		packet := packed(b, query(fmt.Sprintf("n%d.example.org.", n), dns.TypeA))
+		if reply := s.respond(b.Context(), packet, from, false); reply == nil || reply[7] != 1 {
+			b.Fatal("no answer")
+		}
+	}
+}
+
+// sayOneAddress answers every question with the same address, until conn is
+// closed.
+func sayOneAddress(conn *net.UDPConn) {
+	buf, reply := make([]byte, payload), make([]byte, 0, payload)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		reply = append(reply[:0], buf[:questionEnd(buf[:n])]...)
+		reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 13, 74, 107, 71)
+		reply[2], reply[3] = 0x81, 0x80
+		copy(reply[6:], []byte{0, 1, 0, 0, 0, 0})
+		conn.WriteToUDPAddrPort(reply, from)
 	}
 }

@@ -3,7 +3,6 @@ package dnsallow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -56,11 +55,59 @@ type result struct {
 // next is asked when one has failed, and besides when it takes long. When ask
 // returns, nothing of it runs on.
 func (x *exchanger) ask(ctx context.Context, servers []Upstream, q question) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, x.total)
+	queue := x.queue(servers)
+	if len(queue) == 0 {
+		return nil, errNoUpstream
+	}
+	if queue[0].how != overUDPFirst {
+		return x.race(ctx, servers, queue, q, nil)
+	}
+	posted := x.promptly(ctx, queue[0], q)
+	defer posted.close()
+	if posted.err == nil && posted.answered && says(posted.reply) && !posted.reply.Truncated {
+		x.done(ctx, result{upstream: queue[0], reply: posted.reply, took: time.Since(posted.posted)})
+		return posted.reply, nil
+	}
+	return x.race(ctx, servers, queue, q, posted)
+}
+
+// promptly asks over UDP for as long as no other upstream is to be asked
+// besides. That is how most questions end, so it takes no goroutine and no timer
+// but the socket's.
+func (x *exchanger) promptly(ctx context.Context, u Upstream, q question) (l *letter) {
+	l = post(u, q, true)
+	defer func() {
+		if f := recover(); f != nil {
+			l.settle(nil, fault(f))
+		}
+	}()
+	l.wait(ctx, l.posted.Add(min(x.hedge, x.try, x.total)))
+	return l
+}
+
+// done tells of an attempt that is over.
+func (x *exchanger) done(ctx context.Context, r result) {
+	x.health.note(r.upstream, r.took, r.err, x.now())
+	if x.observe != nil {
+		x.observe(r.upstream.String(), r.took, blame(ctx, r.err))
+	}
+}
+
+// race asks the upstreams of a queue, each a while after the one before, until
+// one answers. posted is the question to the first of them where it is already
+// under way; it has been waited for.
+func (x *exchanger) race(ctx context.Context, servers, queue []Upstream, q question, posted *letter) (*dns.Msg, error) {
+	began, wait := time.Now(), x.hedge
+	if posted != nil {
+		began = posted.posted
+	}
+	if posted != nil && !posted.answered {
+		wait = 0
+	}
+	ctx, cancel := context.WithDeadline(ctx, began.Add(x.total))
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
 	defer cancel()
-	queue := x.queue(servers)
 	results := make(chan result, len(queue))
 	var latest Upstream
 	pending := 0
@@ -69,15 +116,15 @@ func (x *exchanger) ask(ctx context.Context, servers []Upstream, q question) (*d
 			return false
 		}
 		latest, queue, pending = queue[0], queue[1:], pending+1
-		u := latest
-		attempts.Go(func() { results <- x.attempt(ctx, servers, u, q) })
+		u, l := latest, posted
+		posted = nil
+		attempts.Go(func() { results <- x.attempt(ctx, servers, u, q, l) })
 		return true
 	}
-	patience := time.NewTimer(x.hedge)
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
-	failure := errNoUpstream
+	var failure error
 	for pending > 0 || next() {
-		patience.Reset(x.hedge)
 		select {
 		case <-patience.C:
 			if slow := latest; next() {
@@ -94,6 +141,7 @@ func (x *exchanger) ask(ctx context.Context, servers []Upstream, q question) (*d
 			}
 			failure = r.err
 		}
+		patience.Reset(x.hedge)
 	}
 	return nil, failure
 }
@@ -108,22 +156,26 @@ func (x *exchanger) queue(servers []Upstream) []Upstream {
 	return queue
 }
 
-// attempt asks one upstream once. A panic is this attempt's failure.
-func (x *exchanger) attempt(ctx context.Context, servers []Upstream, u Upstream, q question) (r result) {
+// attempt asks one upstream once, or waits for what was posted to it. A panic is
+// this attempt's failure.
+func (x *exchanger) attempt(ctx context.Context, servers []Upstream, u Upstream, q question, posted *letter) (r result) {
 	began, asked := time.Now(), ctx
+	if posted != nil {
+		began = posted.posted
+	}
 	r.upstream = u
 	defer func() {
-		if fault := recover(); fault != nil {
-			r.reply, r.err = nil, fmt.Errorf("a fault in gatehouse: %v", fault)
+		if f := recover(); f != nil {
+			r.reply, r.err = nil, fault(f)
 		}
 		r.took = time.Since(began)
 		if x.observe != nil {
 			x.observe(u.String(), r.took, blame(asked, r.err))
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, x.try)
+	ctx, cancel := context.WithDeadline(ctx, began.Add(x.try))
 	defer cancel()
-	r.reply, r.err = x.usable(ctx, servers, u, q)
+	r.reply, r.err = x.usable(ctx, servers, u, q, posted)
 	return r
 }
 
@@ -137,35 +189,38 @@ func blame(asked context.Context, err error) error {
 }
 
 // usable is an answer that says yes or no.
-func (x *exchanger) usable(ctx context.Context, servers []Upstream, u Upstream, q question) (*dns.Msg, error) {
+func (x *exchanger) usable(ctx context.Context, servers []Upstream, u Upstream, q question, posted *letter) (*dns.Msg, error) {
 	if !u.addr.Addr().IsValid() {
 		var err error
 		if u, err = x.located(ctx, servers, u); err != nil {
 			return nil, err
 		}
 	}
-	reply, err := x.converse(ctx, u, compose(q))
+	reply, err := x.converse(ctx, u, q, true, posted)
 	if err == nil && reply.Rcode == dns.RcodeFormatError { // an old server that knows no EDNS
-		plain := compose(q)
-		plain.Extra = nil
-		reply, err = x.converse(ctx, u, plain)
+		reply, err = x.converse(ctx, u, q, false, nil)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+	case !says(reply):
 		return nil, rcodeError{dns.RcodeToString[reply.Rcode]}
 	}
 	return reply, nil
 }
 
+// says reports whether a reply says yes or no.
+func says(reply *dns.Msg) bool {
+	return reply.Rcode == dns.RcodeSuccess || reply.Rcode == dns.RcodeNameError
+}
+
 // converse asks in the upstream's own way.
-func (x *exchanger) converse(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
+func (x *exchanger) converse(ctx context.Context, u Upstream, q question, edns bool, posted *letter) (*dns.Msg, error) {
 	switch u.how {
 	case overDNSTLS:
-		return x.lines.overTLS(ctx, u, m)
+		return x.lines.overTLS(ctx, u, compose(q, edns))
 	case overDNSHTTPS:
-		return x.lines.overHTTPS(ctx, u, m)
+		return x.lines.overHTTPS(ctx, u, compose(q, edns))
 	}
-	return inTheClear(ctx, u, m)
+	return inTheClear(ctx, u, q, edns, posted)
 }

@@ -108,11 +108,10 @@ func (f *facts) again(now time.Time) *facts {
 // than maxLinks or leads through something that is no host name is an error.
 func collect(reply *dns.Msg, q question, now time.Time) (*facts, error) {
 	f := &facts{stored: now, ttl: ttlCeiling}
-	aliases, owned := sortAnswer(reply.Answer, q.qtype)
 	name := q.name
 	for {
-		target, ok := aliases[name]
-		if !ok {
+		target := aliasOf(reply.Answer, name)
+		if target == nil {
 			break
 		}
 		host, err := targetOf(target)
@@ -127,11 +126,14 @@ func collect(reply *dns.Msg, q question, now time.Time) (*facts, error) {
 		f.ttl = min(f.ttl, ttl)
 		name = host.Name()
 	}
-	for _, a := range owned[name] {
-		if len(f.addresses) < maxAddresses {
-			f.addresses = append(f.addresses, a)
-			f.ttl = min(f.ttl, a.ttl)
+	for _, rr := range reply.Answer {
+		a, ok := addressOf(rr)
+		if !ok || !owns(name, rr) || rr.Header().Rrtype != q.qtype || len(f.addresses) == maxAddresses {
+			continue
 		}
+		ttl := clamp(seconds(rr.Header().Ttl))
+		f.addresses = append(f.addresses, address{a, ttl})
+		f.ttl = min(f.ttl, ttl)
 	}
 	if len(f.addresses) == 0 {
 		f.conclude(reply)
@@ -158,28 +160,22 @@ func (f *facts) conclude(reply *dns.Msg) {
 	f.ttl = min(f.ttl, clamp(ttl), ttlNegative)
 }
 
-// sortAnswer files the records of an answer section by lower-case owner. Of two
-// aliases of one owner (RFC 1034 forbids them) the first counts.
-func sortAnswer(section []dns.RR, qtype uint16) (map[string]*dns.CNAME, map[string][]address) {
-	aliases, owned := map[string]*dns.CNAME{}, map[string][]address{}
+// aliasOf is the alias that a name has in an answer section, nil where it has
+// none. Of two of them (RFC 1034 forbids that) the first counts.
+func aliasOf(section []dns.RR, name string) *dns.CNAME {
 	for _, rr := range section {
-		h := rr.Header()
-		if h.Class != dns.ClassINET {
-			continue
-		}
-		owner := strings.ToLower(strings.TrimSuffix(h.Name, "."))
-		switch rr := rr.(type) {
-		case *dns.CNAME:
-			if aliases[owner] == nil {
-				aliases[owner] = rr
-			}
-		case *dns.A, *dns.AAAA:
-			if a, ok := addressOf(rr); ok && h.Rrtype == qtype {
-				owned[owner] = append(owned[owner], address{a, clamp(seconds(h.Ttl))})
-			}
+		if c, ok := rr.(*dns.CNAME); ok && owns(name, rr) {
+			return c
 		}
 	}
-	return aliases, owned
+	return nil
+}
+
+// owns reports whether a record of class IN belongs to a name, which is in lower
+// case and has no trailing dot.
+func owns(name string, rr dns.RR) bool {
+	h := rr.Header()
+	return h.Class == dns.ClassINET && strings.EqualFold(strings.TrimSuffix(h.Name, "."), name)
 }
 
 // addressOf is the address in a record, exactly as it stands there: an IPv4

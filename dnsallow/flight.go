@@ -14,7 +14,7 @@ type flights struct {
 }
 
 type flight struct {
-	landed chan struct{} // closed when facts and err are final
+	landed chan struct{} // closed when facts and err are final; made by the first who waits
 	facts  *facts
 	err    error
 	gone   bool // whoever carried it out gave up
@@ -43,12 +43,15 @@ func (fs *flights) join(q question) (f *flight, mine bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f := fs.aloft[q]; f != nil {
+		if f.landed == nil {
+			f.landed = make(chan struct{})
+		}
 		return f, false
 	}
 	if fs.aloft == nil {
 		fs.aloft = map[question]*flight{}
 	}
-	f = &flight{landed: make(chan struct{}), gone: true}
+	f = &flight{gone: true}
 	fs.aloft[q] = f
 	return f, true
 }
@@ -56,9 +59,11 @@ func (fs *flights) join(q question) (f *flight, mine bool) {
 func (fs *flights) carry(ctx context.Context, q question, f *flight, look func(context.Context, question) (*facts, error)) (*facts, error) {
 	defer func() { // also after a panic: nobody may wait for ever
 		fs.mu.Lock()
+		defer fs.mu.Unlock()
 		delete(fs.aloft, q)
-		fs.mu.Unlock()
-		close(f.landed)
+		if f.landed != nil {
+			close(f.landed)
+		}
 	}()
 	f.facts, f.err = look(ctx, q)
 	f.gone = f.err != nil && ctx.Err() != nil

@@ -70,7 +70,7 @@ func TestAPanicInAnAttemptIsThatAttemptsFailure(t *testing.T) {
 	x := exchanger{try: time.Second, now: func() time.Time { panic("the clock is broken") }}
 	named := upstream(t, "https://dns.quad9.net/dns-query")
 	x.lines.remember(named, foundAddr{})
-	r := x.attempt(context.Background(), nil, named, question{asked, dns.TypeA})
+	r := x.attempt(context.Background(), nil, named, question{asked, dns.TypeA}, nil)
 	require.ErrorContains(t, r.err, "the clock is broken")
 	require.Nil(t, r.reply)
 }

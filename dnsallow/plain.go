@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -14,46 +15,30 @@ import (
 // inTheClear asks over UDP, and over TCP where the answer was truncated, where
 // the upstream is asked in no other way, or where a UDP reply had our id but not
 // our question to the letter: then either somebody guesses, or the server does
-// not keep the case, and only TCP can tell.
-func inTheClear(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
+// not keep the case, and only TCP can tell. posted is the question already under
+// way over UDP, or nil.
+func inTheClear(ctx context.Context, u Upstream, q question, edns bool, posted *letter) (*dns.Msg, error) {
+	m := compose(q, edns)
 	if u.how == overUDPFirst {
-		reply, err := overUDP(ctx, u, m)
+		reply, err := overUDP(ctx, u, q, edns, posted)
 		if err == nil && !reply.Truncated {
 			return reply, nil
 		}
 		if err != nil && !errors.Is(err, errQuestionAltered) {
 			return nil, err
 		}
-		m = m.Copy()
-		m.Id = randomID()
 		m.Question[0].Name = strings.ToLower(m.Question[0].Name)
 	}
 	return overTCP(ctx, u, m)
 }
 
-func overUDP(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
-	socket, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(u.addr))
-	if err != nil {
-		return nil, err
+func overUDP(ctx context.Context, u Upstream, q question, edns bool, l *letter) (*dns.Msg, error) {
+	if l == nil {
+		l = post(u, q, edns)
+		defer l.close()
 	}
-	defer socket.Close()
-	defer obey(ctx, socket)()
-	conn := &dns.Conn{Conn: socket, UDPSize: payload}
-	if err := conn.WriteMsg(m); err != nil {
-		return nil, err
-	}
-	for {
-		reply, err := conn.ReadMsg()
-		switch {
-		case err != nil && reply == nil && !errors.Is(err, dns.ErrShortRead):
-			return nil, err // the socket failed, or time is up
-		case err != nil || !reply.Response || reply.Id != m.Id:
-			continue // a stranger's packet: the true answer may still come
-		case !repeats(reply, m):
-			return nil, errQuestionAltered
-		}
-		return reply, nil
-	}
+	l.wait(ctx, time.Time{})
+	return l.reply, l.err
 }
 
 func overTCP(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg, error) {
@@ -114,10 +99,13 @@ func repeats(reply, m *dns.Msg) bool {
 	return reply.Opcode == dns.OpcodeQuery && len(reply.Question) == 1 && reply.Question[0] == m.Question[0]
 }
 
-func compose(q question) *dns.Msg {
+func compose(q question, edns bool) *dns.Msg {
 	m := &dns.Msg{MsgHdr: dns.MsgHdr{Id: randomID(), RecursionDesired: true}}
 	m.Question = []dns.Question{{Name: randomCase(q.name) + ".", Qtype: q.qtype, Qclass: dns.ClassINET}}
-	return m.SetEdns0(payload, false)
+	if edns {
+		m.SetEdns0(payload, false)
+	}
+	return m
 }
 
 func randomID() uint16 {

@@ -73,7 +73,7 @@ type job struct {
 
 // idleWorkers is how many goroutines of a socket wait for the next packet. A new
 // one grows its stack anew each time, which costs as much as the judging.
-const idleWorkers = 16
+const idleWorkers = 64
 
 // work answers a packet, and then others for as long as there is room among the
 // idle.

@@ -25,8 +25,9 @@ func main() {
 	length := flag.Duration("for", 2*time.Second, "length of one measurement")
 	rounds := flag.Int("rounds", 3, "interleaved rounds; the median counts")
 	names := flag.Int("names", 10, "how many further names are permitted")
+	only := flag.String("only", "", "the scenario to measure; empty: all")
 	flag.Parse()
-	if err := run(plan{*gatehouse, *core, *length, *rounds, *names}); err != nil {
+	if err := run(plan{*gatehouse, *core, *length, *rounds, *names, *only}); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/dns:", err)
 		os.Exit(1)
 	}
@@ -36,6 +37,7 @@ type plan struct {
 	gatehouse, core string
 	length          time.Duration
 	rounds, names   int
+	only            string
 }
 
 // figure is what one measurement came to.
@@ -45,7 +47,17 @@ type figure struct {
 	lost   int
 }
 
+func (p plan) scenarios() []scenario {
+	if p.only == "" {
+		return scenarios
+	}
+	return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.name != p.only })
+}
+
 func run(p plan) error {
+	if len(p.scenarios()) == 0 {
+		return fmt.Errorf("no scenario is called %q", p.only)
+	}
 	up, err := newUpstream()
 	if err != nil {
 		return err
@@ -61,7 +73,7 @@ func run(p plan) error {
 			if !slices.Contains(columns, program.name) {
 				columns = append(columns, program.name)
 			}
-			for _, s := range scenarios {
+			for _, s := range p.scenarios() {
 				f, err := measure(p, program, s, up)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", program.name, s.name, err)
@@ -77,7 +89,7 @@ func run(p plan) error {
 func print(p plan, columns []string, figures map[string][]figure) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "µs of CPU per question (questions/s)\t%s\t\n", strings.Join(columns, "\t"))
-	for _, s := range scenarios {
+	for _, s := range p.scenarios() {
 		fmt.Fprintf(w, "%s\t", s.name)
 		for _, c := range columns {
 			list := figures[s.name+" "+c]
