@@ -33,6 +33,7 @@ type gate struct {
 	live     *policy.Live
 	resolver *fakeResolver
 	records  chan *flow.Record
+	door     net.Listener
 	addr     string
 	over     carrier
 	site     string // host and port to which dial opens a tunnel, where the carrier is TLS
@@ -128,7 +129,7 @@ func newGate(t *testing.T, o options, rules ...policy.Rule) *gate {
 	g.server = New(o.config, o.deps)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	g.addr = ln.Addr().String()
+	g.door, g.addr = ln, ln.Addr().String()
 	var serving sync.WaitGroup
 	serving.Go(func() { g.server.Serve(context.Background(), ln) })
 	t.Cleanup(func() {

@@ -118,8 +118,8 @@ func TestShutdown(t *testing.T) {
 		require.Equal(t, "ok", body)
 		c.Close()
 		require.NoError(t, <-done)
-		_, err := net.Dial("tcp", g.addr)
-		require.Error(t, err, "it still takes connections")
+		_, err := g.door.Accept()
+		require.ErrorIs(t, err, net.ErrClosed, "it still takes connections")
 	})
 	t.Run("cuts what is still open when the time is over", func(t *testing.T) {
 		g := newGate(t, options{}, allow(tcpHost, o.Port, rawTCP))
