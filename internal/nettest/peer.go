@@ -17,7 +17,7 @@ import (
 
 // Patience is how long a double or a peer waits for what must come. It is far
 // more than anything needs: no test may depend on how fast the machine is.
-const Patience = 10 * time.Second
+const Patience = 30 * time.Second
 
 // Peer is one end of a connection, spoken in raw bytes. Its methods fail the
 // test where the connection does not do what is expected; they must be called
