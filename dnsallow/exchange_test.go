@@ -127,24 +127,28 @@ func TestTheNextUpstreamIsAskedWhenOneFails(t *testing.T) {
 			bad.Handle(asked, h)
 			var seen observations
 			r := NewResolver(ResolverConfig{
-				Upstreams: []Upstream{upstream(t, bad.Addr), upstream(t, good.Addr)}, Try: time.Second,
+				Upstreams: []Upstream{upstream(t, bad.Addr), upstream(t, good.Addr)}, Try: patience, Total: patience,
 			}, ResolverDeps{Observe: seen.note})
 			f, err := r.lookup(context.Background(), question{asked, dns.TypeA})
 			require.NoError(t, err)
 			require.Len(t, f.addresses, 1)
-			require.ElementsMatch(t, []string{bad.Addr + " failed", good.Addr + " answered"}, seen.list)
+			// On a slow machine either may have been asked once more, besides.
+			require.Subset(t, []string{bad.Addr + " failed", good.Addr + " answered", good.Addr + " failed"}, seen.list)
+			require.Contains(t, seen.list, bad.Addr+" failed")
+			require.Contains(t, seen.list, good.Addr+" answered")
 		})
 	}
 }
 
 func TestADeadUpstreamCostsOneQuestionItsTimeOut(t *testing.T) {
+	t.Parallel()
 	dead, good := nettest.NewDNS(t), nettest.NewDNS(t)
 	for _, name := range []string{"a.example", "b.example", "c.example"} {
 		dead.Handle(name, nettest.Silence)
 	}
 	clock := newClock()
 	r := NewResolver(ResolverConfig{
-		Upstreams: []Upstream{upstream(t, dead.Addr), upstream(t, good.Addr)}, Try: time.Second,
+		Upstreams: []Upstream{upstream(t, dead.Addr), upstream(t, good.Addr)}, Try: lull, Total: patience, Hedge: patience,
 	}, ResolverDeps{Now: clock.Now})
 	for _, c := range []struct {
 		name  string
@@ -171,7 +175,7 @@ func TestAnUpstreamThatRestsIsStillAskedWhereThereIsNoOther(t *testing.T) {
 		}
 		first = false
 	})
-	f, err := resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Try = time.Second }).lookup(context.Background(), question{asked, dns.TypeA})
+	f, err := resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Hedge = 20 * time.Millisecond }).lookup(context.Background(), question{asked, dns.TypeA})
 	require.NoError(t, err, "a lost packet is asked again")
 	require.Len(t, f.addresses, 1)
 }

@@ -51,12 +51,13 @@ func took(h *health, at time.Time, millis ...int) {
 }
 
 func TestWhereOneIsSlowTheNextIsAskedBesides(t *testing.T) {
+	t.Parallel()
 	slow, quick := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71"), nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
 	release := make(chan struct{})
 	slow.Handle(asked, nettest.Slow(release, slow.HonestHandler))
 	defer close(release)
 	r := NewResolver(ResolverConfig{
-		Upstreams: []Upstream{upstream(t, slow.Addr), upstream(t, quick.Addr)}, Try: time.Hour, Total: time.Hour, Hedge: 20 * time.Millisecond,
+		Upstreams: []Upstream{upstream(t, slow.Addr), upstream(t, quick.Addr)}, Try: time.Hour, Total: time.Hour, Hedge: lull,
 	}, ResolverDeps{})
 	for range 2 {
 		f, err := r.lookup(context.Background(), question{asked, dns.TypeA})

@@ -141,13 +141,13 @@ func permit(t testing.TB, p *policy.Policy, client netip.Addr, name string, port
 	return permit
 }
 
-// resolverTo makes a resolver of a double. Its time-outs are generous: only
-// tests of silence want hasty ones.
+// resolverTo makes a resolver of a double. Its time-outs are generous, so that it
+// asks once, however slow the machine is: only tests of silence want hasty ones.
 func resolverTo(t testing.TB, up *nettest.DNS, c *clock, changes ...func(*ResolverConfig)) *Resolver {
 	t.Helper()
 	u, err := ParseUpstream(up.Addr)
 	require.NoError(t, err)
-	config := ResolverConfig{Upstreams: []Upstream{u}, CacheBytes: 1 << 20, Try: patience / 2, Total: patience}
+	config := ResolverConfig{Upstreams: []Upstream{u}, CacheBytes: 1 << 20, Try: patience / 2, Total: patience, Hedge: patience}
 	for _, change := range changes {
 		change(&config)
 	}

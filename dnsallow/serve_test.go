@@ -326,7 +326,7 @@ func TestServeLetsQuestionsUnderWayFinish(t *testing.T) {
 	up.Handle("www.groupcall.co.uk", nettest.Slow(release, up.HonestHandler))
 	w := open(t, up, schoolRules(t), func(c *ServerConfig, d *ServerDeps) {
 		c.Drain = patience
-		d.Resolver = NewResolver(ResolverConfig{Upstreams: []Upstream{upstream(t, up.Addr)}, Try: patience, Total: patience}, ResolverDeps{})
+		d.Resolver = NewResolver(ResolverConfig{Upstreams: []Upstream{upstream(t, up.Addr)}, Try: patience, Total: patience, Hedge: patience}, ResolverDeps{})
 	})
 	conn, err := net.Dial("udp", w.addr)
 	require.NoError(t, err)
@@ -352,7 +352,7 @@ func TestServeDoesNotWaitForEver(t *testing.T) {
 	up.Handle("www.groupcall.co.uk", nettest.Silence)
 	w := open(t, up, schoolRules(t), func(c *ServerConfig, d *ServerDeps) {
 		c.Drain = 10 * time.Millisecond
-		d.Resolver = NewResolver(ResolverConfig{Upstreams: []Upstream{upstream(t, up.Addr)}, Try: time.Hour, Total: time.Hour}, ResolverDeps{})
+		d.Resolver = NewResolver(ResolverConfig{Upstreams: []Upstream{upstream(t, up.Addr)}, Try: time.Hour, Total: time.Hour, Hedge: time.Hour}, ResolverDeps{})
 	})
 	conn, err := net.Dial("udp", w.addr)
 	require.NoError(t, err)

@@ -86,7 +86,12 @@ func open(t testing.TB, up *nettest.DNS, p *policy.Policy, changes ...func(*Serv
 	return w
 }
 
-const patience = 10 * time.Second
+// patience is how long a test waits for what must come, and lull how long for
+// what does not come: an answer that is there does not take so long.
+const (
+	patience = 30 * time.Second
+	lull     = 3 * time.Second
+)
 
 // raw sends bytes over UDP and returns the reply's, nil after a moment of
 // silence.
