@@ -17,6 +17,9 @@ import (
 func TestAPassageUnderWayEndsByItselfWhenTheGateIsToldToStop(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, rulesText)
+	require.NoError(t, s.stop())
+	s.drain = time.Minute // the passage ends by itself
+	s.start()
 	began, release := make(chan struct{}), make(chan struct{})
 	s.origin.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -53,10 +56,11 @@ func TestAPassageUnderWayEndsByItselfWhenTheGateIsToldToStop(t *testing.T) {
 
 func TestAPassageEndsWhenTheDayOfItsRuleIsOver(t *testing.T) {
 	t.Parallel()
-	until := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
 	s := newSite(t, rulesText+"until = "+until+"\n")
 	_, in, resp := s.connect("relay.groupcall.test:" + s.echo)
 	require.Equal(t, 200, resp.StatusCode)
+	s.ahead.Store(int64(2 * time.Hour))
 	_, err := in.ReadByte()
 	require.Error(t, err, "nobody changed any file, and the tunnel ends")
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -153,7 +157,7 @@ func TestEveryIPv4AddressIsNoIPv6Address(t *testing.T) {
 }
 
 func TestSystemdIsToldOfReadinessAndOfTheEnd(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
+	path := filepath.Join(shortDir(t), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	require.NoError(t, err)
 	defer conn.Close()
