@@ -41,7 +41,7 @@ func measureIdle(ctx context.Context, b *bench, narrow *instance) (values, error
 		"idle-open":  n,
 		"idle-kib":   (after.kib - before.kib) / n,
 		"idle-fds":   (after.descriptors - before.descriptors) / n,
-		"idle-alive": alive(tunnels),
+		"idle-alive": alive(tunnels, b.plan.Patience),
 	}, nil
 }
 
@@ -98,10 +98,10 @@ feed:
 
 // alive counts the tunnels that still carry a byte. It gives up after some that
 // do not, for each of them takes its time.
-func alive(tunnels []net.Conn) (n float64) {
+func alive(tunnels []net.Conn, patience time.Duration) (n float64) {
 	dead := 0
 	for _, c := range tunnels {
-		if c.SetDeadline(time.Now().Add(duplexPatience)) == nil && pingByte(c) == nil {
+		if c.SetDeadline(time.Now().Add(patience)) == nil && pingByte(c) == nil {
 			n++
 		} else if dead++; dead == 5 {
 			break

@@ -57,7 +57,7 @@ func targets(gatehouse string) []*target {
 func quoted(names []string) string { return `"` + strings.Join(names, "\",\n  \"") + `"` }
 
 func prepareGatehouse(bin string, s setup) (command, error) {
-	admin, err := freePorts(2)
+	admin, err := freePorts(adminAddress, 2)
 	if err != nil {
 		return command{}, err
 	}
@@ -129,7 +129,7 @@ func prepareTinyproxy(s setup) (command, error) {
 	err := writeFiles(s.dir, map[string]string{
 		"filter": filter.String(),
 		"tinyproxy.conf": fmt.Sprintf(`Port %s
-Listen 127.0.0.1
+Listen `+proxyAddress+`
 Timeout 600
 MaxClients %d
 Allow 127.0.0.1
@@ -181,7 +181,7 @@ func prepareTrafficserver(s setup, list bool) (command, error) {
 		"conf/storage.config": "",
 		"conf/ip_allow.yaml":  "ip_allow:\n  - apply: in\n    ip_addrs: 127.0.0.1\n    action: allow\n    methods: ALL\n",
 		"run/.keep":           "", "log/.keep": "", "cache/.keep": "",
-		"conf/records.config": fmt.Sprintf(`CONFIG proxy.config.http.server_ports STRING %s:ip-in=127.0.0.1
+		"conf/records.config": fmt.Sprintf(`CONFIG proxy.config.http.server_ports STRING %s:ip-in=`+proxyAddress+`
 CONFIG proxy.config.admin.user_id STRING #-1
 CONFIG proxy.config.http.cache.http INT 0
 CONFIG proxy.config.log.logging_enabled INT 0

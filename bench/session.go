@@ -24,7 +24,7 @@ type route struct {
 
 // patience bounds every connection of the load, so that a stuck program ends a
 // measurement and not the run.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // session is one client's connection for HTTP requests, opened when needed.
 type session struct {

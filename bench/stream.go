@@ -127,20 +127,16 @@ func readDelays(h responseHead, in *bufio.Reader) ([]time.Duration, error) {
 	return delays, nil
 }
 
-// duplexPatience is how long a proxy may take for a turn of the full duplex
-// before it counts as not able.
-const duplexPatience = 2 * time.Second
-
 // measureDuplex: each message is sent when the last has come back, in one
 // exchange. What does not come back ends it; the count of turns is then the
 // result, and the error says why.
 func measureDuplex(_ context.Context, b *bench, i *instance) (values, error) {
 	s := &session{route: i.route}
 	defer s.close()
-	if err := s.connect(time.Now().Add(duplexPatience)); err != nil {
+	if err := s.connect(time.Now().Add(b.plan.Patience)); err != nil {
 		return nil, err
 	}
-	trips, err := pingPong(s, b.plan.Trips)
+	trips, err := pingPong(s, b.plan.Trips, b.plan.Patience)
 	found := values{"duplex-turns": float64(len(trips))}
 	if len(trips) == b.plan.Trips {
 		found["duplex-p50"] = quantile(trips, 0.5)
@@ -150,7 +146,7 @@ func measureDuplex(_ context.Context, b *bench, i *instance) (values, error) {
 	return found, fmt.Errorf("after %d turns: %w", len(trips), err)
 }
 
-func pingPong(s *session, turns int) (trips []time.Duration, err error) {
+func pingPong(s *session, turns int, patience time.Duration) (trips []time.Duration, err error) {
 	if _, err := s.conn.Write(s.route.request("POST", s.route.name, "/echo", chunkedUpload)); err != nil {
 		return nil, err
 	}
@@ -158,7 +154,7 @@ func pingPong(s *session, turns int) (trips []time.Duration, err error) {
 	back := make([]byte, messageSize)
 	for range turns {
 		sent := time.Now()
-		if err := s.conn.SetDeadline(sent.Add(duplexPatience)); err != nil {
+		if err := s.conn.SetDeadline(sent.Add(patience)); err != nil {
 			return trips, err
 		}
 		if err := writeChunk(s.conn, stamp()); err != nil {

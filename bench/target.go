@@ -71,7 +71,7 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int)
 	if err := os.Chmod(dir, 0o777); err != nil { // for programs that drop to another user
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(proxyAddress, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -137,11 +137,18 @@ func hostNames(asked string, n int) []string {
 	return names
 }
 
-// freePorts are addresses of 127.0.0.1 that nobody listens on.
-func freePorts(n int) ([]string, error) {
+// What is measured listens on addresses that nothing else on the machine uses,
+// so that a port that was free stays so until the program takes it.
+const (
+	proxyAddress = "127.0.0.80"
+	adminAddress = "127.0.0.81"
+)
+
+// freePorts are addresses of host that nobody listens on.
+func freePorts(host string, n int) ([]string, error) {
 	var found []string
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ln, err := net.Listen("tcp", host+":0")
 		if err != nil {
 			return nil, err
 		}
