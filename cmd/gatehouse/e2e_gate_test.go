@@ -44,9 +44,11 @@ func needTools(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		need(t, err == nil, tool+" is not installed")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.2:80")
-	need(t, err == nil, "port 80 of 127.0.0.2 cannot be opened")
-	ln.Close()
+	for _, port := range []string{"80", "443"} {
+		ln, err := net.Listen("tcp", "127.0.0.2:"+port)
+		need(t, err == nil, "port "+port+" of 127.0.0.2 cannot be opened")
+		ln.Close()
+	}
 }
 
 // buildBinary builds gatehouse as it ships.
@@ -207,9 +209,13 @@ func (g *gate) eventually(t *testing.T, claim string, holds func() bool) {
 	}
 }
 
+// admins is how the tests reach the admin listener: with a connection for each
+// question, as one kept alive may be that of a gate that has been killed.
+var admins = http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: nettest.Patience}
+
 // get asks the admin listener.
 func (g *gate) get(path string) (int, string) {
-	resp, err := http.Get("http://" + g.admin + path)
+	resp, err := admins.Get("http://" + g.admin + path)
 	if err != nil {
 		return 0, ""
 	}
@@ -220,7 +226,7 @@ func (g *gate) get(path string) (int, string) {
 
 func (g *gate) reload(t *testing.T) (int, string) {
 	t.Helper()
-	resp, err := http.Post("http://"+g.admin+"/-/reload", "", nil)
+	resp, err := admins.Post("http://"+g.admin+"/-/reload", "", nil)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
@@ -275,14 +281,14 @@ func tool(t *testing.T, name string, args ...string) (out string, code int) {
 
 func (g *gate) curl(t *testing.T, args ...string) (out string, code int) {
 	t.Helper()
-	return tool(t, "curl", append([]string{"-sS", "--max-time", "10", "-x", "http://" + g.proxy}, args...)...)
+	return tool(t, "curl", append([]string{"-sS", "--max-time", "30", "-x", "http://" + g.proxy}, args...)...)
 }
 
 func (g *gate) dig(t *testing.T, args ...string) string {
 	t.Helper()
 	h, port, err := net.SplitHostPort(g.dns)
 	require.NoError(t, err)
-	out, code := tool(t, "dig", append([]string{"@" + h, "-p", port, "+tries=1", "+time=8"}, args...)...)
+	out, code := tool(t, "dig", append([]string{"@" + h, "-p", port, "+tries=1", "+time=30"}, args...)...)
 	require.Zero(t, code, out)
 	return out
 }

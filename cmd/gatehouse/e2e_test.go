@@ -111,6 +111,7 @@ func (g *gate) testTypes(t *testing.T) {
 	out, _ = g.curl(t, "-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE", "http://www.groupcall.co.uk/update.inf")
 	require.Equal(t, "403", out)
 
+	g.eventually(t, "four exchanges are counted", func() bool { return total(since(before, g.decisions(t))) >= 4 })
 	got := since(before, g.decisions(t))
 	require.Equal(t, 4, total(got), "each exchange is counted once: %v", got)
 	require.Equal(t, 1, got["http denied host-not-listed "], "%v", got)

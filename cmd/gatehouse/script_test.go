@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,11 +16,13 @@ func TestMain(m *testing.M) {
 // what he is told. Each has a folder of its own, and ADDRESS1 to ADDRESS3
 // are places to listen at.
 func TestScripts(t *testing.T) {
+	var scripts atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home")
-			for i, at := range freeAddresses(t, "127.0.0.78", 3) {
+			host := fmt.Sprintf("127.0.78.%d", 1+scripts.Add(1)%250) // no script takes another's ports
+			for i, at := range freeAddresses(t, host, 3) {
 				e.Setenv(fmt.Sprintf("ADDRESS%d", i+1), at)
 			}
 			return nil
