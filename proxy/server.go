@@ -84,8 +84,13 @@ type Server struct {
 	complaints complaints
 
 	draining  atomic.Bool
-	busy      sync.WaitGroup // one for each client connection
-	refusing  chan struct{}  // bounds the connections that are being told of the limit
+	busy      sync.WaitGroup   // one for each client connection
+	crew      sync.WaitGroup   // of goroutines that serve one after another
+	spare     chan *clientConn // for those of them that have nothing to do
+	resting   atomic.Int32     // how many these are
+	dismissed chan struct{}    // closed when they are to go home
+	once      sync.Once
+	refusing  chan struct{} // bounds the connections that are being told of the limit
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	clients   map[*clientConn]struct{} // that have a goroutine
@@ -105,6 +110,8 @@ func New(config Config, deps Deps) *Server {
 		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
 		keeper:    keeper.New(config.TunnelIdle),
 		refusing:  make(chan struct{}, 64),
+		spare:     make(chan *clientConn),
+		dismissed: make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
 		clients:   map[*clientConn]struct{}{},
 		perClient: map[netip.Addr]int{},
@@ -241,11 +248,39 @@ func (s *Server) accept(conn net.Conn) {
 		s.overLimit(c)
 		return
 	}
-	go func() {
-		defer s.gone(c)
-		c.serve()
-		c.letGo()
-	}()
+	select {
+	case s.spare <- c:
+	default:
+		s.crew.Go(func() { s.work(c) })
+	}
+}
+
+// mostResting is how many goroutines wait for a connection at most.
+const mostResting = 64
+
+// work serves a connection, and then others. The stack of a goroutine grows three
+// times while its first request is served, which costs a tenth of it; one that has
+// served before is spared that.
+func (s *Server) work(c *clientConn) {
+	for {
+		s.serve(c)
+		if s.resting.Add(1) > mostResting {
+			s.resting.Add(-1)
+			return
+		}
+		select {
+		case c = <-s.spare:
+			s.resting.Add(-1)
+		case <-s.dismissed:
+			return
+		}
+	}
+}
+
+func (s *Server) serve(c *clientConn) {
+	defer s.gone(c)
+	c.serve()
+	c.letGo()
 }
 
 // overLimit refuses a connection with 503. Only so many are told at one time:
@@ -318,6 +353,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.cutAll()
 		<-gone
 	}
+	s.once.Do(func() { close(s.dismissed) })
+	s.crew.Wait()
 	s.keeper.Close()
 	s.pool.close()
 	return err
