@@ -53,7 +53,7 @@ func (d *document) readAs(text string) {
 // header that is the next header: nobody knows whose the keys between are.
 func (d *document) resume(begin int) int {
 	next := statementLine
-	if strings.HasPrefix(d.text[begin:], "[") {
+	if d.heads(begin) {
 		next = headerLine
 	}
 	for n := d.lineOf(begin) + 1; n <= len(d.starts); n++ {
@@ -62,6 +62,11 @@ func (d *document) resume(begin int) int {
 		}
 	}
 	return len(d.text)
+}
+
+// heads reports whether a statement was meant for a header.
+func (d *document) heads(begin int) bool {
+	return strings.HasPrefix(strings.TrimLeft(d.line(d.lineOf(begin)), " \t\"'"), "[")
 }
 
 // tear takes a part of the text out, and leaves its line ends. It reports
@@ -76,7 +81,7 @@ func (d *document) tear(s span) bool {
 	if string(text) == d.text {
 		return false
 	}
-	d.torn = append(d.torn, tear{s, d.text[s.start] == '['})
+	d.torn = append(d.torn, tear{s, d.heads(s.start)})
 	d.readAs(string(text))
 	return true
 }

@@ -108,7 +108,10 @@ func (s *scanner) header(opening, closing string) error {
 
 // cut notes where a section begins, and whether the document is one of sections.
 func (s *scanner) cut(parts []part, start int, inArray bool) {
+	before := strings.TrimRight(s.text[:start], " \t")
 	switch {
+	case before != "" && before[len(before)-1] != '\n': // behind something on its line
+		s.doc.Apart = false
 	case inArray && len(parts) == 1:
 		s.doc.Sections = append(s.doc.Sections, start)
 		s.section = parts[0].name
