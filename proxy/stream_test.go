@@ -422,10 +422,8 @@ func testTypesHoldTheHeadAndCutTheBody(t *testing.T, over carrier) {
 func TestUploadsAreJudgedByTheirType(t *testing.T) { overBoth(t, testUploadsAreJudgedByTheirType) }
 
 func testUploadsAreJudgedByTheirType(t *testing.T, over carrier) {
-	o := over.origin(t)
 	json, err := policy.ParseMediaType("application/json")
 	require.NoError(t, err)
-	g := over.gate(t, options{}, over.allow(www, o.Port, func(r *policy.Rule) { r.Uploads = []policy.MediaType{json} }))
 	for name, test := range map[string]struct {
 		fields string
 		reason policy.Reason
@@ -436,6 +434,8 @@ func testUploadsAreJudgedByTheirType(t *testing.T, over carrier) {
 		"a type that stays here": {"Content-Type: application/json\r\nConnection: content-type\r\n", policy.UploadNotListed},
 	} {
 		t.Run(name, func(t *testing.T) {
+			o := over.origin(t)
+			g := over.gate(t, options{}, over.allow(www, o.Port, func(r *policy.Rule) { r.Uploads = []policy.MediaType{json} }))
 			c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nContent-Length: 2\r\n%[2]s\r\n{}", o.Port, test.fields)
 			if test.reason == policy.Matched {
 				s := o.Take(t)
