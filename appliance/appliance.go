@@ -57,6 +57,7 @@ type Appliance struct {
 	names     *dnsallow.Server
 	gate      *proxy.Server
 	doors     *listeners
+	wall      *wall // nil: the firewall is not ours to manage
 }
 
 // New makes an appliance. It starts nothing and opens nothing.
@@ -76,10 +77,11 @@ func New(o Options) *Appliance {
 	a.tally = metrics.New(metrics.Config{
 		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
 		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
-		Rules: a.rulesInForce, Settle: func() { a.names.Settle() },
+		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
 	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
 	a.told = a.newTold()
+	a.wall = a.newWall()
 	a.gate = a.newGate(book)
 	a.names = a.newNames(book)
 	a.rulebook = a.newRulebook()
@@ -131,7 +133,7 @@ func (a *Appliance) newRulebook() *rulebook {
 	env.Vouches = a.ca.vouches
 	return &rulebook{
 		files: a.Files, env: env, kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
-		live: a.live, tags: a.tags, tally: a.tally, log: a.Log, now: a.Now, review: a.gate.Review,
+		live: a.live, tags: a.tags, tally: a.tally, log: a.Log, now: a.Now, review: a.review,
 	}
 }
 

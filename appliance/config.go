@@ -101,9 +101,12 @@ type AzureConfig struct {
 	Fetch string `toml:"fetch"` // "off"; "weekly" is not in this version
 }
 
-// FirewallConfig says who loads the firewall's rules; not in this version.
+// FirewallConfig is how the machine's own firewall follows the rules.
 type FirewallConfig struct {
-	Manage bool `toml:"manage"`
+	Manage bool        `toml:"manage"` // load the ruleset, and keep it as the rules have it
+	LAN    []Interface `toml:"lan"`    // of the clients' networks; none: clients are known by their addresses
+	WAN    []Interface `toml:"wan"`    // to the Internet
+	Open   []Port      `toml:"open"`   // further TCP ports of this machine that stay reachable
 }
 
 // LogConfig is what is written down, and for how long.

@@ -20,7 +20,7 @@ func TestAFileOfDefaultsSaysWhatNoFileSays(t *testing.T) {
 	c, problems := ParseConfig("/etc/gatehouse/gatehouse.toml", text)
 	require.Empty(t, problems)
 	want := DefaultConfig()
-	for _, list := range []any{&c.Listen, &c.Clients, &c.DNS, &c.Addresses, &want.Listen, &want.Clients, &want.DNS, &want.Addresses} {
+	for _, list := range []any{&c.Listen, &c.Clients, &c.DNS, &c.Addresses, &c.Firewall, &want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall} {
 		dropEmptyLists(reflect.ValueOf(list).Elem())
 	}
 	require.Equal(t, &want, c)

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"gatehouse/rules"
@@ -46,7 +47,6 @@ func (c *configCheck) notYet() {
 		{len(c.Listen.Gateway) > 0, "listen.gateway", "take redirected connections", "gateway = []", "clients use listen.proxy instead"},
 		{len(c.Listen.GatewayFrom) > 0, "listen.gateway_from", "take redirected connections", "gateway_from = []", "clients use listen.proxy instead"},
 		{len(c.Upstreams) > 0, "upstream", "go through a parent proxy", "remove the [[upstream]] tables", "gatehouse needs a direct way out"},
-		{c.Firewall.Manage, "firewall.manage", "load firewall rules", "manage = false", "the machine's own firewall must close the ways round the gate"},
 		{c.Azure.Fetch == "weekly", "azure.fetch", "fetch service tags by itself", `fetch = "off"`, "download ServiceTags_Public_*.json and name its folder in azure.tags"},
 	} {
 		if k.stated {
@@ -60,6 +60,7 @@ func (c *configCheck) values() {
 	if len(c.Listen.PAC) > 0 && len(c.Listen.Proxy) == 0 {
 		c.report("listen.pac", codeSetting, "there is no proxy that the file could name", `proxy = ["10.20.0.1:3128"]`, "the file tells programs where the proxy is")
 	}
+	c.wall()
 	c.oneOf("azure.fetch", c.Azure.Fetch, "off", "weekly")
 	c.oneOf("log.format", c.Log.Format, "json", "squid")
 	if c.Log.Decisions == "" {
@@ -98,6 +99,24 @@ func (c *configCheck) values() {
 		if f.Zone.Host.IsZero() || len(f.Servers) == 0 {
 			c.report(fmt.Sprintf("dns.forward[%d]", i), codeSetting, "the table needs zone and servers", `zone = "school.local"`+"\n"+`servers = ["10.0.0.10"]`, "")
 		}
+	}
+}
+
+// wall checks what the firewall's ruleset is made from.
+func (c *configCheck) wall() {
+	for _, name := range c.Firewall.LAN {
+		if slices.Contains(c.Firewall.WAN, name) {
+			c.report("firewall.wan", codeSetting, fmt.Sprintf("%q is in lan as well", name), "name each interface in one of the two", "what comes from the Internet is no client")
+		}
+	}
+	loopback := func(list []Address) bool {
+		return len(list) > 0 && !slices.ContainsFunc(list, func(a Address) bool { return !a.Loopback() })
+	}
+	if c.Firewall.Manage && loopback(c.Listen.Gateway) && len(c.Listen.GatewayFrom) == 0 {
+		c.report("listen.gateway", codeSetting, "redirected connections never reach a loopback address", `gateway = [":3129"]`, "the kernel turns them to an address of the interface they came in by")
+	}
+	if len(c.Listen.GatewayFrom) > 0 && len(c.Listen.Gateway) == 0 {
+		c.report("listen.gateway_from", codeSetting, "there is no listen.gateway that they could come to", `gateway = [":3129"]`, "")
 	}
 }
 

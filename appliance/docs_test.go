@@ -61,7 +61,7 @@ func TestTheDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	})
 	parsed, _ := ParseConfig("/etc/gatehouse/gatehouse.toml", []byte(block))
 	want := DefaultConfig()
-	for _, list := range []any{&parsed.Listen, &parsed.Clients, &parsed.DNS, &parsed.Addresses, &want.Listen, &want.Clients, &want.DNS, &want.Addresses} {
+	for _, list := range []any{&parsed.Listen, &parsed.Clients, &parsed.DNS, &parsed.Addresses, &parsed.Firewall, &want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall} {
 		dropEmptyLists(reflect.ValueOf(list).Elem())
 	}
 	require.Equal(t, &want, parsed)

@@ -50,7 +50,7 @@ func (a *Appliance) newResolver() *dnsallow.Resolver {
 
 func (a *Appliance) newNames(book *flow.Book) *dnsallow.Server {
 	return dnsallow.NewServer(dnsallow.ServerConfig{}, dnsallow.ServerDeps{
-		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.Log, Now: a.Now, Told: a.told,
+		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.Log, Now: a.Now, Told: a.told, Pins: a.pinner(),
 	})
 }
 

@@ -30,6 +30,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	a.loadCA()
 	trouble := a.loadTags()
 	a.rulebook.start()
+	a.wall.renew(ctx) // also where there are no rules at all
 	a.rulebook.Tags(trouble)
 
 	g, serving := errgroup.WithContext(ctx)
@@ -148,7 +149,7 @@ func (a *Appliance) eachSecond(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.guarded("review", a.gate.Review)
+			a.guarded("review", a.review)
 		}
 	}
 }

@@ -64,6 +64,28 @@ func prefixesOf(list []Network) []netip.Prefix {
 	return all
 }
 
+// Interface is the name of a network interface of this machine.
+type Interface string
+
+// UnmarshalText implements encoding.TextUnmarshaler. The kernel's names have 15
+// bytes at most, without spaces and slashes.
+func (i *Interface) UnmarshalText(text []byte) error {
+	bad := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"'/\\*{},;`, r) }
+	if s := string(text); s == "" || len(s) > 15 || strings.ContainsFunc(s, bad) {
+		return fmt.Errorf("%q is no name of a network interface: write one that \"ip link\" shows, like \"eth1\"", s)
+	}
+	*i = Interface(text)
+	return nil
+}
+
+func interfaceNames(list []Interface) []string {
+	names := make([]string, len(list))
+	for k, i := range list {
+		names[k] = string(i)
+	}
+	return names
+}
+
 // Duration is a length of time such as "8s" or "1h".
 type Duration struct{ time.Duration }
 

@@ -113,3 +113,30 @@ func (t *Tally) InspectionCA(ends time.Time) {
 	}
 	t.state.caExpiry.WithLabelValues().Set(seconds)
 }
+
+// Firewall is what the managed firewall holds at a moment.
+type Firewall struct {
+	Loaded bool // the ruleset of the rules in force is in the kernel
+	Pins   int  // runs of ports that are open to addresses
+}
+
+// showFirewall shows nothing where nobody manages the firewall.
+func showFirewall(r *prometheus.Registry, now func() Firewall) {
+	if now == nil {
+		return
+	}
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_firewall_loaded",
+			Help: "1 where the kernel's firewall is the one of the rules in force, 0 where it could not be loaded; missing where firewall.manage is off.",
+		}, func() float64 {
+			if now().Loaded {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_firewall_pins",
+			Help: "Runs of ports to addresses that are open in the firewall, for rules with via = \"forward\".",
+		}, func() float64 { return float64(now().Pins) }))
+}

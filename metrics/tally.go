@@ -27,6 +27,8 @@ type Config struct {
 	CacheHits    func() uint64
 	// Rules says what is in force; nil: nothing is.
 	Rules func() Rules
+	// Firewall says what the managed firewall holds; nil: it is not managed.
+	Firewall func() Firewall
 	// Settle brings the counts up to date before a scrape; nil: they always are.
 	Settle func()
 }
@@ -74,6 +76,7 @@ func New(c Config) *Tally {
 	t.state = newState(t.registry, c.Now)
 	showRules(t.registry, c.Rules)
 	t.packs = newPacks(t.registry)
+	showFirewall(t.registry, c.Firewall)
 	t.describeProcess(c)
 	return t
 }

@@ -29,6 +29,7 @@ func fed(t *testing.T) *Tally {
 		CacheEntries: func() int { return 12 },
 		CacheHits:    func() uint64 { return 40 },
 		Rules:        func() Rules { return Rules{InForce: true, Monitor: true} },
+		Firewall:     func() Firewall { return Firewall{Loaded: true, Pins: 3} },
 	})
 	tally.RulesLoaded("digest", 2)
 	tally.TagsLoaded(375, now().AddDate(0, 0, -2))

@@ -107,14 +107,6 @@ func (c *compiler) warnWide(e *entry) {
 
 // warnNotCarried tells of what the language has and this version does not do.
 func (c *compiler) warnNotCarried(e *entry) {
-	if e.Via == policy.ViaForward {
-		c.doc.report(codeNotCarried, e.clause(func(t *ruleTable) *scan.Node { return t.Via.node }), "",
-			"this version has no gateway mode: nothing is forwarded; what comes to the proxy is relayed")
-	}
-	if e.Protocol == policy.UDP {
-		c.doc.report(codeNotCarried, e.clause(func(t *ruleTable) *scan.Node { return t.Protocol.node }), "",
-			"this version carries no udp: the rule lets nothing through")
-	}
 	if e.Parent != "" && e.Parent != "direct" {
 		c.doc.report(codeNotCarried, e.clause(func(t *ruleTable) *scan.Node { return t.Parent.node }), "",
 			"this version goes through no parent proxy")

@@ -386,7 +386,7 @@ func (f *Firewall) cut() {
 		}
 	}
 	n, err := f.deps.Cut(func(flow Flow) bool {
-		return !contains(f.plan.Clients, flow.Client) || flow.To.Port() == 53 && slices.Contains(f.plan.Servers, flow.To.Addr()) ||
+		return !contains(f.plan.Clients, flow.Client) || flow.To.Port() == 53 && contains(f.plan.Servers, flow.To.Addr()) ||
 			slices.ContainsFunc(holes[flow.To.Addr()], func(h policy.Pinhole) bool { return f.lets(h, flow) })
 	})
 	switch {
@@ -406,4 +406,13 @@ func (f *Firewall) lets(h policy.Pinhole, flow Flow) bool {
 
 func contains(list []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Static is the whole ruleset of a policy with what stands in it without anybody
+// asking for a name: addresses that rules list themselves.
+func Static(plan Plan, p *policy.Policy, at time.Time) string {
+	f := New(Deps{})
+	plan.Groups, f.group = GroupsOf(p, plan.Clients)
+	plan.Pins = f.pinsOf(p.PinnedAddresses(at), 0)
+	return Ruleset(plan)
 }

@@ -34,7 +34,7 @@ type Plan struct {
 	// Ports are the TCP ports whose connections are redirected to Gateway.
 	Ports []policy.PortRange
 	// Servers are the school's own DNS servers, which clients may go on asking.
-	Servers []netip.Addr
+	Servers []netip.Prefix
 	// Groups are the clients of the rules that are forwarded, Pins what is
 	// open to them.
 	Groups []Group

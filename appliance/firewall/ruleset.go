@@ -70,7 +70,7 @@ func (w *writer) sets() {
 	pins := Disjoint(w.Pins)
 	for _, f := range families {
 		w.set("clients"+f.digit, "the permitted clients", f.kind, "interval", f.prefixes(w.Clients))
-		w.set("servers"+f.digit, "the school's own DNS servers", f.kind, "", f.addresses(w.Servers))
+		w.set("servers"+f.digit, "the school's own DNS servers", f.kind, "interval", f.prefixes(w.Servers))
 		w.set("doh"+f.digit, "well-known servers of DNS over HTTPS", f.kind, "", f.addresses(knownDoH))
 		for i, g := range w.Groups {
 			what := "rules " + strings.Join(g.Rules, ", ")

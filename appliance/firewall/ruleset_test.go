@@ -56,7 +56,7 @@ func plans() map[string]Plan {
 		Open: []uint16{22},
 		DNS:  doors("10.20.0.1:53", "[2001:db8:20::1]:53"), Gateway: doors("10.20.0.1:3129", "[2001:db8:20::1]:3129"),
 		Ports:   ports(80, 80, 443, 443, 5671, 5672, 9350, 9354),
-		Servers: []netip.Addr{netip.MustParseAddr("10.0.0.10")},
+		Servers: networks("10.0.0.10/32"),
 		Groups: []Group{
 			{networks("10.20.0.5/32", "2001:db8:20::5/128"), []string{"sql", "time"}},
 			{networks("10.20.0.0/16"), []string{"bus"}},
