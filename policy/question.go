@@ -129,9 +129,9 @@ type Response struct {
 	// Type is the declared media type, the zero value where Content-Type is
 	// missing, repeated or unreadable.
 	Type MediaType
-	// Family is what the first bytes of the body show, FamilyUnknown before
-	// they are known, for a part of a file that does not begin at 0, and for a
-	// body under a Content-Encoding, whose first bytes are those of the coding.
+	// Family is what the first bytes of the body show, behind its
+	// Content-Encoding; FamilyUnknown before they are known, for a part of a file
+	// that does not begin at 0, and where the coding cannot be looked through.
 	Family Family
 }
 

@@ -42,7 +42,9 @@ func (e *exchange) mustJudge(a *http1.Response) bool {
 // clause is in force, about what the first bytes show.
 func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 	d := &e.answer
-	before, shows := *e.permit(), readable(&d.link.answer)
+	before := *e.permit()
+	var shows bool
+	d.codings, shows = readable(&d.link.answer)
 	ask := func(shown policy.Family) (policy.Verdict, policy.Permit) {
 		if !shows {
 			shown = policy.FamilyUnknown
@@ -72,23 +74,6 @@ func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 	}
 	e.settle(v, &permit)
 	return nil
-}
-
-// readable reports whether the first bytes show the family of the whole: not
-// those of a compressed body, nor of a part from the middle of a file.
-func readable(a *http1.Response) bool {
-	if a.Has(http1.ContentEncoding) {
-		for _, coding := range listed(values(&a.Fields, "Content-Encoding")) {
-			if coding != "identity" {
-				return false
-			}
-		}
-	}
-	if a.Status != http.StatusPartialContent {
-		return true
-	}
-	unit, part, ok := strings.Cut(strings.TrimSpace(string(a.Value(http1.ContentRange))), " ")
-	return ok && strings.EqualFold(unit, "bytes") && strings.HasPrefix(strings.TrimLeft(part, " "), "0-")
 }
 
 // appendAnswer appends the head that goes to the client, and decides how the end

@@ -30,7 +30,8 @@ type download struct {
 	over  bool  // the body has come to its end
 	ended error // what the connection said behind what is buffered
 
-	first []byte // up to headBytes of content, while it is looked at
+	first   []byte   // up to headBytes of content, while it is looked at
+	codings []string // through which it is looked at
 	// judge reports whether a family is acceptable; nil once nobody looks.
 	judge func(policy.Family) bool
 }
@@ -128,7 +129,7 @@ func (d *download) content(b []byte) error {
 	if d.judge != nil {
 		d.first = append(d.first, b[:min(len(b), headBytes-len(d.first))]...)
 		whole := len(d.first) == headBytes || d.over
-		if family, settled := classify(d.first, whole); settled {
+		if family, settled := d.family(d.first, whole); settled {
 			judge := d.judge
 			d.judge = nil
 			if !judge(family) {
@@ -150,7 +151,7 @@ func (d *download) look(most time.Duration) (family policy.Family, empty bool) {
 	for {
 		piece := in.pending()
 		first, whole := d.preview(piece)
-		family, settled := classify(first, whole)
+		family, settled := d.family(first, whole)
 		harmless := (family == policy.FamilyText || family == policy.FamilyMarkup) && d.judge(family)
 		if settled || harmless {
 			d.judge = nil

@@ -12,7 +12,7 @@ const headBytes = 512
 
 // magic is how a kind of file begins. The numbers are those of the formats'
 // own specifications (PE/COFF, ELF gABI, Mach-O loader.h, MS-CFB, APPNOTE.TXT,
-// RFC 1952, MS-CAB, 7zFormat.txt, RAR 5.0).
+// RFC 1952, MS-CAB, 7zFormat.txt, RAR 5.0, MS-SHLLINK, RFC 8878, ISO 32000).
 var magic = [...]struct {
 	begins string
 	family policy.Family
@@ -24,7 +24,11 @@ var magic = [...]struct {
 	{"\xfe\xed\xfa\xcf", policy.FamilyProgram},
 	{"\xce\xfa\xed\xfe", policy.FamilyProgram},
 	{"\xcf\xfa\xed\xfe", policy.FamilyProgram},
-	{"\xca\xfe\xba\xbe", policy.FamilyProgram}, // universal Mach-O, and Java classes
+	{"\xca\xfe\xba\xbe", policy.FamilyProgram},                 // universal Mach-O, and Java classes
+	{"\xca\xfe\xba\xbf", policy.FamilyProgram},                 // universal Mach-O of 64 bits
+	{"\x4c\x00\x00\x00\x01\x14\x02\x00", policy.FamilyProgram}, // a Windows shortcut: it starts one
+	{"\x00asm", policy.FamilyProgram},
+	{"dex\n", policy.FamilyProgram},
 	{"#!", policy.FamilyProgram},
 	{"PK\x03\x04", policy.FamilyArchive},
 	{"PK\x05\x06", policy.FamilyArchive},
@@ -33,6 +37,10 @@ var magic = [...]struct {
 	{"\x1f\x8b", policy.FamilyArchive},
 	{"7z\xbc\xaf\x27\x1c", policy.FamilyArchive},
 	{"Rar!\x1a\x07", policy.FamilyArchive},
+	{"\xfd7zXZ\x00", policy.FamilyArchive},
+	{"\x28\xb5\x2f\xfd", policy.FamilyArchive}, // zstd
+	{"MSWIM\x00\x00\x00", policy.FamilyArchive},
+	{"%PDF-", policy.FamilyUnknown}, // begins like text, and is none
 }
 
 // classify tells the family of a body by its first bytes. whole says that no
