@@ -43,7 +43,7 @@ func Changes(old, new *Loaded) []string {
 			continue
 		}
 		if changed := differences(was, r); len(changed) > 0 {
-			how := change(was, r)
+			how := change(was, r, old, new)
 			line := fmt.Sprintf("%s %s %s: %s", kind(r), r.Name, how, strings.Join(changed, "; "))
 			if r.Deny && how != "is widened" {
 				opened = append(opened, line)

@@ -9,8 +9,9 @@ import (
 
 // change names the change of a rule that has kept its name: whether it names
 // more than before, less, or other things.
-func change(old, now *policy.Rule) string {
-	wider, narrower := reaches(now, old), reaches(old, now)
+func change(old, now *policy.Rule, before, after *Loaded) string {
+	wider := reaches(now, old) && clientsReach(now, old, after.groups)
+	narrower := reaches(old, now) && clientsReach(old, now, before.groups)
 	switch {
 	case wider && !narrower:
 		return "is widened"
@@ -26,8 +27,10 @@ func reaches(a, b *policy.Rule) bool {
 	if a.Protocol != b.Protocol || a.Inspect != b.Inspect || a.Via != b.Via || a.Parent != b.Parent {
 		return false
 	}
-	return (a.Clients.Any || !b.Clients.Any && prefixesCover(a.Clients.Prefixes, b.Clients.Prefixes)) &&
-		hostsCover(a, b) && portsReach(a, b) &&
+	if a.Deny && speaksOfPaths(b) && !speaksOfPaths(a) {
+		return false // where no rule speaks of paths, odd ones are no bad requests
+	}
+	return hostsCover(a, b) && portsReach(a, b) &&
 		holds(a.Methods, b.Methods) &&
 		holds(words(a.Paths, policy.Glob.String), words(b.Paths, policy.Glob.String)) &&
 		typesCover(a.Types, b.Types) &&
@@ -36,6 +39,29 @@ func reaches(a, b *policy.Rule) bool {
 		(a.Aliases == nil || b.Aliases != nil && len(without(words(b.Aliases, policy.HostPattern.String), words(a.Aliases, policy.HostPattern.String))) == 0) &&
 		addressesCover(a, b) &&
 		(a.Until.IsZero() || !b.Until.IsZero() && !a.Until.Before(b.Until))
+}
+
+func speaksOfPaths(r *policy.Rule) bool {
+	return r.Paths != nil || slices.ContainsFunc(r.Types, func(e policy.TypeEntry) bool { return e.Glob.Binds() })
+}
+
+// clientsReach reports whether a speaks for every client that b speaks for. "Any"
+// means every permitted client, and an allow that names a client permits it: so
+// an allow for any speaks for those that the groups of its file name, and
+// perhaps for no other.
+func clientsReach(a, b *policy.Rule, groups []policy.Group) bool {
+	known := a.Clients.Prefixes
+	switch {
+	case a.Clients.Any && (b.Clients.Any || a.Deny):
+		return true
+	case b.Clients.Any:
+		return false
+	case a.Clients.Any:
+		for _, g := range groups {
+			known = append(known, g.From...)
+		}
+	}
+	return prefixesCover(known, b.Clients.Prefixes)
 }
 
 // holds reports whether clause a names all of clause b; nil restricts nothing.

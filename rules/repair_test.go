@@ -105,10 +105,11 @@ func FuzzFormatKeepsTheRules(f *testing.F) {
 			}
 			twice, _ := Format("rules.toml", once, repair)
 			require.Equal(t, string(once), string(twice))
+			after, problems := Load("rules.toml", once, env)
 			if before == nil {
+				require.True(t, repair || after == nil, "what may not be loaded is not made so without repair")
 				continue
 			}
-			after, problems := Load("rules.toml", once, env)
 			require.NotNil(t, after, "%v", problems)
 			require.Equal(t, ruleWords(before), ruleWords(after))
 			require.Equal(t, before.Mode, after.Mode)

@@ -141,29 +141,50 @@ func ask(t testing.TB, l *Loaded, client, target string) policy.Verdict {
 }
 
 // enforcement asks the questions of the gate one by one, as the proxy and the
-// DNS filter do for a passage that turns out like this.
+// DNS filter do for a passage that turns out like this. In monitor mode the
+// first refusal that was let pass is the one to tell of.
 func enforcement(p *policy.Policy, c policy.Case) policy.Verdict {
-	var v policy.Verdict
+	var told policy.Verdict
 	var permit policy.Permit
+	passes := func(v policy.Verdict, next policy.Permit) bool {
+		if !told.Would || !v.Allowed() {
+			told = v
+		}
+		permit = next
+		return v.Allowed()
+	}
+	var looks bool
 	switch {
 	case c.Kind == policy.CaseDNS:
-		v, permit = p.Query(policy.Query{At: c.At, Client: c.Client, Name: c.Dest.Host, Type: c.QueryType})
+		if !passes(p.Query(policy.Query{At: c.At, Client: c.Client, Name: c.Dest.Host, Type: c.QueryType})) {
+			return told
+		}
 	case c.Kind == policy.CaseConnect || c.Secure:
-		v, permit = p.Connect(policy.Connect{At: c.At, Surface: policy.CONNECT, Client: c.Client, Dest: c.Dest})
+		v, next := p.Connect(policy.Connect{At: c.At, Surface: policy.CONNECT, Client: c.Client, Dest: c.Dest})
+		if !passes(v, next) {
+			return told
+		}
+		looks = v.Effect == policy.Inspect
 	}
-	if v.Effect == policy.Inspect && c.Kind == policy.CaseRequest || c.Kind == policy.CaseRequest && !c.Secure {
-		v, permit = p.Request(policy.Request{At: c.At, Client: c.Client, Dest: c.Dest, Secure: c.Secure, Method: c.Method,
-			Path: c.Path, Body: c.UploadStated, Upload: c.Upload, Upgrade: c.Upgrade})
-	}
-	if v.Allowed() && c.Addr.IsValid() {
-		v, permit = p.Answer(policy.Answer{At: c.At, Permit: permit, Addr: c.Addr})
-	}
-	if v.Allowed() && c.TypeStated {
-		if judged, next := p.Response(policy.Response{At: c.At, Permit: permit, Type: c.Type}); next.Valid() || judged.Reason != policy.NoPolicy {
-			v = judged
+	if c.Kind == policy.CaseRequest && (looks || !c.Secure) {
+		if !passes(p.Request(policy.Request{At: c.At, Client: c.Client, Dest: c.Dest, Secure: c.Secure, Method: c.Method,
+			Path: c.Path, Body: c.UploadStated, Upload: c.Upload, Upgrade: c.Upgrade})) {
+			return told
 		}
 	}
-	return v
+	addr := c.Addr
+	if c.Dest.Host.IsIP() {
+		addr = c.Dest.Host.Addr()
+	}
+	if addr.IsValid() && !passes(p.Answer(policy.Answer{At: c.At, Permit: permit, Addr: addr})) {
+		return told
+	}
+	if c.TypeStated {
+		if v, next := p.Response(policy.Response{At: c.At, Permit: permit, Type: c.Type}); v.Reason != policy.NoPolicy {
+			passes(v, next)
+		}
+	}
+	return told
 }
 
 // The addresses that a row may lead to, by what its pack's rule pins it to.
