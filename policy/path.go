@@ -59,14 +59,32 @@ func decodePath(raw string) (decoded, odd string) {
 			return raw, "has a percent sign that encodes nothing"
 		}
 		c := byte(unhex(raw[i+1])<<4 | unhex(raw[i+2]))
-		switch c {
-		case '/', '\\', 0, '%':
+		switch {
+		case c == '/', c == '\\', c == 0, c == '%':
 			odd = "has an encoded slash, backslash, NUL or percent sign"
+		case c == '?', c < ' ', c == 0x7f:
+			odd = "has an encoded question mark or control character"
 		}
 		b.WriteByte(c)
 		i += 2
 	}
-	return b.String(), odd
+	if decoded = b.String(); odd == "" && disguised(decoded) {
+		odd = "has a dot, slash or other sign in disguise"
+	}
+	return decoded, odd
+}
+
+// disguised reports characters that some servers take for signs with a meaning:
+// ASCII in more octets than UTF-8 has for it (RFC 3629, section 3), and the wide
+// forms that Windows narrows when it has no others.
+func disguised(s string) bool {
+	for i := range len(s) {
+		if i+1 < len(s) && s[i+1]&0xc0 == 0x80 &&
+			(s[i]&0xfe == 0xc0 || s[i] == 0xe0 && s[i+1] < 0xa0 || s[i] == 0xf0 && s[i+1] < 0x90) {
+			return true
+		}
+	}
+	return strings.ContainsAny(s, "\uff0e\uff0f\uff3c\uff05\uff1b\uff1a\uff1f")
 }
 
 func unhex(c byte) int {
