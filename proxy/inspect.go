@@ -54,7 +54,7 @@ func (t *tunnel) look(v policy.Verdict) *refusal {
 		return uninspected(v, flow.NoAuthority, "it cannot do so here", `its log says what the inspection CA lacks`)
 	}
 	if !t.inspection.authority.Covers(host.String()) {
-		return uninspected(v, flow.NotCovered, fmt.Sprintf("its inspection CA was not made for %s", host), fmt.Sprintf(`gatehouse ca init --rotate --for %s; or inspect = "never" in the rule`, host))
+		return uninspected(v, flow.NotCovered, fmt.Sprintf("its inspection CA was not made for %s", host), `gatehouse check says for which domains to run gatehouse ca init --rotate; or inspect = "never" in the rule`)
 	}
 	var err error
 	if t.shown, err = t.inspection.mint.Certificate(host); err != nil {
@@ -79,17 +79,40 @@ type disguised struct {
 	net.Conn
 	early       []byte
 	certificate *tls.Certificate // to be shown on it
+	secured     bool             // the handshake is over
+	last        []byte           // of what came before
 }
 
-func (d *disguised) Read(p []byte) (int, error) {
+func (d *disguised) Read(p []byte) (n int, err error) {
 	if len(d.early) > 0 {
-		n := copy(p, d.early)
+		n = copy(p, d.early)
 		if d.early = d.early[n:]; len(d.early) == 0 {
 			d.early = nil
 		}
-		return n, nil
+	} else {
+		n, err = d.Conn.Read(p)
 	}
-	return d.Conn.Read(p)
+	if !d.secured {
+		d.last = append(d.last, p[:n]...)
+		d.last = d.last[max(0, len(d.last)-alertRecord):]
+	}
+	return n, err
+}
+
+// alertRecord is the size of a record with an alert that is not encrypted.
+const alertRecord = 7
+
+// alert is the alert that came last without encryption, as crypto/tls spells it.
+// OpenSSL refuses a certificate of TLS 1.3 that way, with the keys of the handshake
+// still to come (RFC 8446, section 6, knows the case), and crypto/tls can no longer
+// read it. Anybody could have sent it: it is good for an explanation, no more.
+func (d *disguised) alert() (string, bool) {
+	const alert, major, fatal = 21, 3, 2
+	r := d.last
+	if len(r) < alertRecord || r[0] != alert || r[1] != major || r[3] != 0 || r[4] != 2 || r[5] != fatal {
+		return "", false
+	}
+	return tls.AlertError(r[6]).Error(), true
 }
 
 // NetConn is the connection itself.

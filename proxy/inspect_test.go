@@ -350,6 +350,13 @@ func TestAClientThatDoesNotTakeOurCertificateIsTold(t *testing.T) {
 		{"by an alert, in TLS 1.3", flow.ClientDistrusts, func(g *gate, c *nettest.Peer) {
 			require.Error(t, tls.Client(c.Conn, clientTLS(g.site, foreign)).Handshake())
 		}},
+		{"by an alert that is not encrypted, as OpenSSL in TLS 1.3", flow.ClientDistrusts, func(g *gate, c *nettest.Peer) {
+			c.Say("%s", hello(t, www))
+			_, err := c.In.Peek(100) // the certificate is coming
+			require.NoError(t, err)
+			c.Say("\x15\x03\x03\x00\x02\x02\x30")
+			c.Ended()
+		}},
 		{"by hanging up on seeing it", flow.ClientLeft, func(g *gate, c *nettest.Peer) {
 			c.Say("%s", hello(t, www))
 			_, err := c.In.Peek(100) // the certificate is coming
@@ -497,7 +504,7 @@ func TestWithoutAnAuthorityNothingIsOpenedUnseen(t *testing.T) {
 		status, body := ask("www.example.com")
 		require.Equal(t, 403, status)
 		require.Contains(t, body, "was not made for www.example.com")
-		require.Contains(t, body, "--for www.example.com")
+		require.Contains(t, body, "gatehouse ca init --rotate")
 		r := g.tunnel()
 		require.Equal(t, policy.NoPolicy, r.Verdict.Reason)
 		require.Equal(t, flow.NotCovered, r.Fault)

@@ -28,12 +28,14 @@ func (t *tunnel) takeOver(hello clienthello.Hello, early []byte) {
 		return
 	}
 	c.in.drop() // the outer connection is read no more
-	secure := tls.Server(&disguised{Conn: c.conn, early: early, certificate: t.shown}, t.inspection.config)
+	near := &disguised{Conn: c.conn, early: early, certificate: t.shown}
+	secure := tls.Server(near, t.inspection.config)
 	c.conn.SetDeadline(time.Now().Add(t.e.server.config.Opening))
 	if err := secure.Handshake(); err != nil {
-		t.notTakenOver(err)
+		t.notTakenOver(err, near)
 		return
 	}
+	near.secured, near.last = true, nil
 	c.conn.SetDeadline(time.Time{})
 	began, in := time.Now(), &wire{}
 	in.attach(secure)
@@ -62,8 +64,11 @@ func unfit(hello clienthello.Hello) string {
 }
 
 // notTakenOver says why the client's handshake failed.
-func (t *tunnel) notTakenOver(err error) {
+func (t *tunnel) notTakenOver(err error, near *disguised) {
 	alert, said := trust.Alert(err)
+	if !said {
+		alert, said = near.alert()
+	}
 	switch {
 	case said && slices.Contains(distrust, alert):
 		t.distrusted(flow.ClientDistrusts, alert)

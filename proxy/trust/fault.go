@@ -97,7 +97,7 @@ func (c *Conn) outOfTime(which, leaf *x509.Certificate, err error) *Fault {
 	if strings.Contains(err.Error(), "is before") {
 		return &Fault{flow.NotYetValid, what + " is not valid before " + day(which.NotBefore) + ".", "check the clock of the gateway", err}
 	}
-	return &Fault{flow.Expired, what + " expired on " + day(which.NotAfter) + ".", "check the clock of the gateway", err}
+	return &Fault{flow.Expired, what + " expired on " + day(which.NotAfter) + ".", "only the site itself can renew it; if it is not the only one, check the clock of the gateway", err}
 }
 
 // certificate names the certificate of the host.
