@@ -29,6 +29,9 @@ func (e *exchange) pass(l *link) fate {
 		}
 	}
 	e.note(a.Status)
+	if a.Body.Kind != http1.NoBody {
+		e.streams.Store(true)
+	}
 	e.client.out = e.appendAnswer(e.client.out[:0], a)
 	return e.complete(l, d.run())
 }
@@ -131,6 +134,7 @@ func (e *exchange) switchProtocols(l *link) fate {
 	far := io.Closer(l.conn)
 	e.far.Store(&far)
 	e.listens.Store(true) // goproxy reads, and sees the client leave
+	e.streams.Store(true)
 	e.client.lend()
 	header := headerOf(&l.answer.Fields)
 	// Exactly this, for the older of our clients take nothing else.

@@ -185,6 +185,7 @@ func (e *exchange) send(l *link) error {
 		u.fail(flawed)
 	case !whole:
 		u.done = make(chan struct{})
+		e.owed.Store(int64(u.bears()))
 		e.listens.Store(true)
 		go u.run()
 	}

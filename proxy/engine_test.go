@@ -234,7 +234,7 @@ func TestAStalledWriteIsBrokenOff(t *testing.T) { overBoth(t, testAStalledWriteI
 
 func testAStalledWriteIsBrokenOff(t *testing.T, over carrier) {
 	o := over.origin(t)
-	g := over.gate(t, options{config: Config{TunnelIdle: time.Second}}, over.allow(www, o.Port))
+	g := over.gate(t, options{config: Config{Stall: time.Second}}, over.allow(www, o.Port))
 	g.get(www, o.Port, "/") // never reads the answer
 	s := o.Take(t)
 	s.Head()

@@ -34,6 +34,8 @@ type exchange struct {
 	far     atomic.Pointer[io.Closer] // the origin's side of an upgrade
 	listens atomic.Bool               // somebody is reading from the client
 	gone    atomic.Bool               // the client left
+	owed    atomic.Int64              // how long the client may keep back the rest of its body
+	streams atomic.Bool               // the answer has begun
 
 	matter
 }
@@ -67,6 +69,7 @@ func (c *clientConn) newExchange() *exchange {
 	e.far.Store(nil)
 	e.listens.Store(false)
 	e.gone.Store(false)
+	e.streams.Store(false)
 	e.matter = matter{head: &c.head, policy: s.deps.Policy.Policy(), now: s.deps.Now(), end: "done"}
 	surface := policy.HTTP
 	if e.passage = &c.passage; c.head.method == http.MethodConnect && c.tunnel == nil {

@@ -83,9 +83,11 @@ func (u *upgraded) Read(p []byte) (int, error) {
 }
 
 func (u *upgraded) Write(p []byte) (int, error) {
-	n, err := u.link.conn.Write(p)
-	u.e.passage.note(func(r *flow.Record) { r.Sent += int64(n) })
-	return n, err
+	if err := u.link.in.write(p); err != nil {
+		return 0, err
+	}
+	u.e.passage.note(func(r *flow.Record) { r.Sent += int64(len(p)) })
+	return len(p), nil
 }
 
 func (u *upgraded) Close() error { return u.link.conn.Close() }
@@ -117,7 +119,7 @@ func (w *switchWriter) Write([]byte) (int, error) {
 func (w *switchWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := w.e.client
 	c.conn.SetDeadline(time.Time{})
-	lent := lentConn{c.conn}
+	lent := lentConn{c.conn, c.in}
 	in := bufio.NewReaderSize(c.in, bufferSize)
 	if c.in.Buffered() > 0 {
 		in.Peek(1) // takes all of it
@@ -126,6 +128,17 @@ func (w *switchWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // lentConn is a connection whose owner is somebody else.
-type lentConn struct{ net.Conn }
+type lentConn struct {
+	net.Conn
+	wire *wire
+}
 
 func (lentConn) Close() error { return nil }
+
+// Write lets the sweeper see where it stalls.
+func (l lentConn) Write(p []byte) (int, error) {
+	if err := l.wire.write(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

@@ -42,7 +42,8 @@ type Config struct {
 	Hold       time.Duration // a response head held back for its first bytes (1 s)
 	Dial       time.Duration // all attempts to reach an origin (8 s)
 	Stagger    time.Duration // between two attempts, RFC 8305 (250 ms)
-	TunnelIdle time.Duration // a tunnel, or a stalled write, without a byte (1 h)
+	TunnelIdle time.Duration // a tunnel, or a stream in both directions, without a byte (1 h)
+	Stall      time.Duration // a peer that takes nothing more, or keeps back what it promised (5 min)
 	OriginIdle time.Duration // an origin connection kept for the next request (90 s)
 	Linger     time.Duration // reading on after a last answer, so that it arrives (2 s)
 	// Roots are whom the certificates of origins must come from where the gate
@@ -139,6 +140,7 @@ func (c *Config) fill() {
 	orTime(&c.Dial, 8*time.Second)
 	orTime(&c.Stagger, 250*time.Millisecond)
 	orTime(&c.TunnelIdle, time.Hour)
+	orTime(&c.Stall, 5*time.Minute)
 	orTime(&c.OriginIdle, 90*time.Second)
 	orTime(&c.Linger, 2*time.Second)
 }

@@ -148,21 +148,46 @@ func (s *Server) sweep() {
 
 func (c *clientConn) sweep(now time.Duration) {
 	c.late.ring(now, c.conn)
-	stalled := c.server.config.TunnelIdle
-	if c.in.stalls.longerThan(stalled, now) {
+	limit := c.server.config.Stall
+	if c.in.stalls.longerThan(limit, now) {
 		c.reset()
 	}
 	e := c.busy.Load()
 	if e == nil {
 		return
 	}
-	if l := e.link.Load(); l != nil && l.in.stalls.longerThan(stalled, now) && e.link.CompareAndSwap(l, nil) {
+	l := e.link.Load()
+	if l != nil && l.in.stalls.longerThan(limit, now) && e.link.CompareAndSwap(l, nil) {
 		resetConn(l.conn)
 	}
-	if e.listens.Load() || !hungUp(c.conn) {
-		return
+	switch {
+	case e.silent(l, now):
+		if cut := c.passage.stop("idle"); cut != nil {
+			cut()
+		}
+	case !e.listens.Load() && hungUp(c.conn):
+		e.leave()
 	}
-	e.leave()
+}
+
+// silent reports whether nobody has said anything for longer than is borne. A
+// request that has been sent whole may wait for its answer for ever.
+func (e *exchange) silent(l *link, now time.Duration) bool {
+	most := e.bears()
+	client := e.client.in.waits.longerThan(most, now)
+	origin := l != nil && l.in.waits.longerThan(most, now)
+	return most > 0 && origin && (client || !e.listens.Load())
+}
+
+// bears is how long a silence is borne; 0: for ever.
+func (e *exchange) bears() time.Duration {
+	switch {
+	case e.streams.Load():
+		return e.server.config.TunnelIdle
+	case e.listens.Load():
+		return time.Duration(e.owed.Load())
+	}
+	return 0
 }
 
 // hungUp reports whether the peer has closed its side, also where bytes that it

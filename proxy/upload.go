@@ -51,6 +51,16 @@ func (u *upload) take(piece []byte) (n int, pass []byte, err error) {
 	return n, pass, err
 }
 
+// bears is how long a silence on both sides is borne while the body is on its way.
+// A length is a promise of so many bytes; chunks come when there is something to
+// say.
+func (u *upload) bears() time.Duration {
+	if u.chunked {
+		return u.client.server.config.TunnelIdle
+	}
+	return u.client.server.config.Stall
+}
+
 // run hands on what comes after the first piece.
 func (u *upload) run() {
 	defer close(u.done)
