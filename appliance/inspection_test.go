@@ -60,7 +60,9 @@ func TestInspectionWithoutACARefusesWhatItWouldLookInto(t *testing.T) {
 	require.NoError(t, err)
 	s.eventually("inspection: on, for 1 domains")
 	require.Equal(t, made.Issuer().Certificate, s.ca.authority().Issuer().Certificate)
-	require.NotContains(t, scrape(t, s.tally), "gatehouse_inspection_ca_expiry_timestamp_seconds 0\n")
+	require.Eventually(t, func() bool {
+		return !strings.Contains(scrape(t, s.tally), "gatehouse_inspection_ca_expiry_timestamp_seconds 0\n")
+	}, 30*time.Second, 50*time.Millisecond)
 
 	require.NoError(t, os.Chmod(made.Present().KeyFile(), 0o644))
 	s.eventually("can be read by others (mode 0644)")

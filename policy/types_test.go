@@ -215,5 +215,5 @@ func TestAThousandRulesOfOneHostBindAsTwoDo(t *testing.T) {
 	other := request("GET", "www.example.org", 80, "/x.txt")
 	is(t, fetch(t, p, other, html, policy.FamilyUnknown), "denied", policy.PathNotListed, "other-0")
 	_, permit := p.Request(exe)
-	require.Zero(t, testing.AllocsPerRun(3, func() { p.Response(policy.Response{At: now, Permit: permit, Type: plainText}) }))
+	require.Zero(t, testing.AllocsPerRun(20, func() { p.Response(policy.Response{At: now, Permit: permit, Type: plainText}) }))
 }
