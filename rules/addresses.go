@@ -37,6 +37,12 @@ func (c *compiler) addAddress(a *policy.Addresses, t text) {
 	case isTag && strings.EqualFold(prefix, "azure"):
 		c.addTag(a, t, strings.TrimSpace(tag))
 	default:
+		if _, ok := parseNetwork(t.value); !ok {
+			if meant, ok := c.addressMeant(t.value); ok {
+				c.doc.report(codeAddress, t.at(), c.doc.replaced(t.at(), quote(meant)), "%q is none of the words that addresses has; did you mean %q?", t.value, meant)
+				return
+			}
+		}
 		if p, ok := c.network(t); ok {
 			a.Prefixes = append(a.Prefixes, p)
 		}

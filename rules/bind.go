@@ -119,9 +119,13 @@ func (d *document) unknown(n *scan.Node, f scan.Field, known, top []string) stri
 			at = spanOf(f.Value.Items[0])
 		}
 	}
-	switch near, ok := closest(f.Name, known); {
+	switch near, ok := meantKey(f.Name, known); {
 	case ok:
 		d.meant[meaning{n, near}] = true
+		if !f.Value.Headed && f.Value.Kind != scan.Table && slices.Contains(listTables, near) {
+			d.report(code, at, "[["+near+"]]", "%q is no key; what it is meant to list stands in tables [[%s]]", f.Name, near)
+			return near
+		}
 		d.report(code, at, d.replaced(keySpan(f), near), "unknown %s %q; did you mean %q?", what, f.Name, near)
 		return near
 	case slices.Contains(top, f.Name):
@@ -194,7 +198,7 @@ func (d *document) wrongType(n *scan.Node, want string) {
 	fix := ""
 	if s, ok := n.Data.(string); ok && (want == "true or false" || strings.HasPrefix(want, "a whole number")) {
 		fix = d.replaced(spanOf(n), s)
-	} else if n.Kind == scan.Leaf && want == "text in quotes" {
+	} else if _, isBool := n.Data.(bool); n.Kind == scan.Leaf && !isBool && want == "text in quotes" {
 		fix = d.replaced(spanOf(n), fmt.Sprintf("%q", strings.TrimSpace(d.text[n.Start:n.End])))
 	}
 	d.report(codeType, spanOf(n), fix, "this is %s; what belongs here is %s", shape(n), want)

@@ -15,7 +15,7 @@ func (c *compiler) ports(s *scalar) []policy.PortRange {
 		return nil
 	}
 	if s.Kind == scan.Array && len(s.Items) == 0 {
-		c.doc.report(codeEmpty, s.at(), "", "this list is empty")
+		c.doc.report(codeEmpty, s.at(), "remove the line, or say what you mean", "this list is empty")
 	}
 	var out []policy.PortRange
 	for _, n := range s.elements() {
@@ -37,7 +37,14 @@ func (c *compiler) portRange(n *scan.Node) (policy.PortRange, bool) {
 		if r, ok := parsePorts(v); ok {
 			return r, true
 		}
-		c.doc.report(codePort, spanOf(n), "", "%q is neither a port nor a range of ports from low to high", v)
+		fix := portsMeant(v)
+		if fix != "" {
+			if before := strings.TrimRight(c.doc.text[:n.Start], " \t"); strings.Contains(fix, ",") && strings.HasSuffix(before, "=") {
+				fix = "[" + fix + "]"
+			}
+			fix = c.doc.replaced(spanOf(n), fix)
+		}
+		c.doc.report(codePort, spanOf(n), fix, "%q is neither a port nor a range of ports from low to high", v)
 	default:
 		c.doc.wrongType(n, "a port, like 443, or a range, like \"8443-8444\"")
 	}
@@ -76,6 +83,8 @@ func (c *compiler) methods(l list) []string {
 	for _, t := range l.items {
 		upper := strings.ToUpper(strings.TrimSpace(t.value))
 		switch {
+		case meansAll(t.value):
+			c.doc.report(codeMethod, t.at(), "remove the line", "a rule without methods permits every method; there is no word for it")
 		case upper == "" || strings.Trim(upper, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != "":
 			c.doc.report(codeMethod, t.at(), "", "%q is no HTTP method", t.value)
 		case upper == "CONNECT":
@@ -111,6 +120,8 @@ func (c *compiler) glob(s string, at span) (policy.Glob, bool) {
 	}
 	fix := ""
 	switch {
+	case strings.Contains(s, "://"):
+		fix = pathOf(s)
 	case strings.Contains(s, "?"):
 		fix, _, _ = strings.Cut(s, "?")
 	case strings.HasPrefix(s, "."):
@@ -183,7 +194,11 @@ func (c *compiler) mediaType(t text) (policy.MediaType, bool) {
 	m, err := policy.ParseMediaType(t.value)
 	switch {
 	case err != nil:
-		c.doc.report(codeMediaType, t.at(), "", "%q %v", t.value, err)
+		fix := ""
+		if known, ok := typesOf[strings.ToLower(strings.TrimPrefix(t.value, "."))]; ok {
+			fix = c.doc.replaced(t.at(), quote(known))
+		}
+		c.doc.report(codeMediaType, t.at(), fix, "%q %v", t.value, err)
 	case strings.Contains(m.String(), "*"):
 		c.doc.report(codeMediaType, t.at(), "", "%q has a wildcard; list the types, or write \"any\" behind a path pattern", t.value)
 	default:
@@ -199,6 +214,10 @@ func (c *compiler) upgrades(l list) []string {
 	}
 	out := make([]string, 0, len(l.items))
 	for _, t := range l.items {
+		if scheme := strings.ToLower(t.value); scheme == "ws" || scheme == "wss" {
+			c.doc.report(codeValue, t.at(), c.doc.replaced(t.at(), `"websocket"`), "%q is a scheme of URLs; the upgrade is called websocket", t.value)
+			continue
+		}
 		out = append(out, strings.ToLower(t.value))
 	}
 	return out

@@ -65,7 +65,7 @@ func (c *compiler) network(t text) (netip.Prefix, bool) {
 	p, ok := parseNetwork(t.value)
 	switch {
 	case !ok:
-		c.doc.report(codeAddress, t.at(), "", "%q is neither an address nor a network", t.value)
+		c.badNetwork(t)
 	case p.Addr().Is4In6():
 		c.doc.report(codeAddress, t.at(), c.doc.replaced(t.at(), `"`+p.Addr().Unmap().String()+`"`),
 			"%q is an IPv4 address dressed as IPv6", t.value)
@@ -75,6 +75,18 @@ func (c *compiler) network(t text) (netip.Prefix, bool) {
 			"%q names an address inside its network; the network itself is %s", t.value, p.Masked())
 	}
 	return p.Masked(), ok && p == p.Masked()
+}
+
+func (c *compiler) badNetwork(t text) {
+	network, message := networkMeant(strings.TrimSpace(t.value))
+	switch {
+	case network != "":
+		c.doc.report(codeAddress, t.at(), c.doc.replaced(t.at(), quote(network)), "%q: %s", t.value, message)
+	case message != "":
+		c.doc.report(codeAddress, t.at(), "", "%q: %s", t.value, message)
+	default:
+		c.doc.report(codeAddress, t.at(), "", "%q is neither an address nor a network", t.value)
+	}
 }
 
 func parseNetwork(s string) (netip.Prefix, bool) {
@@ -119,6 +131,9 @@ func (c *compiler) speaksFor(l list) policy.Clients {
 
 // looksNumeric tells a mistyped address from the name of a group.
 func looksNumeric(s string) bool {
+	if network, message := networkMeant(s); network != "" || message != "" {
+		return true
+	}
 	return strings.ContainsAny(s, ":/") || strings.Trim(s, "0123456789.") == ""
 }
 
@@ -136,6 +151,10 @@ func (c *compiler) unknownGroup(t text) {
 			"no [[client]] is called %q; did you mean %q?", t.value, near)
 		return
 	}
+	if meansAll(t.value) {
+		c.doc.report(codeClient, t.at(), c.doc.replaced(t.at(), `"any"`), "every permitted client is called \"any\", not %q", t.value)
+		return
+	}
 	c.doc.report(codeClient, t.at(), "[[client]]\nname = \""+t.value+"\"\nfrom = [\"10.20.0.5\"]", "no [[client]] is called %q", t.value)
 }
 
@@ -151,7 +170,7 @@ func (c *compiler) required(t table, key string, usable bool) bool {
 // notEmpty reports a list that was written without items.
 func (c *compiler) notEmpty(l list) bool {
 	if l.empty() {
-		c.doc.report(codeEmpty, l.at(), "", "this list is empty")
+		c.doc.report(codeEmpty, l.at(), "remove the line, or say what you mean", "this list is empty")
 	}
 	return len(l.items) > 0
 }

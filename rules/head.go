@@ -34,11 +34,22 @@ func (c *compiler) oneOf(t text, words ...string) string {
 		return t.value
 	}
 	fix := ""
-	if near, ok := closest(strings.ToLower(t.value), words); ok {
+	if near, ok := meantWord(t.value, words); ok {
 		fix = c.doc.replaced(t.at(), `"`+near+`"`)
 	}
 	c.doc.report(codeValue, t.at(), fix, "%q is none of the values this key has: %s", t.value, strings.Join(words, ", "))
 	return ""
+}
+
+// meantWord is the word that another was probably meant to be; yes and no of
+// inspect are always and never.
+func meantWord(s string, words []string) (string, bool) {
+	s = strings.ToLower(s)
+	yesNo := map[string]string{"true": "always", "false": "never"}[boolWords[s]]
+	if slices.Contains(words, yesNo) {
+		return yesNo, true
+	}
+	return closest(s, words)
 }
 
 // lastMoment is the first moment after the last day (or moment) that a key
@@ -75,6 +86,10 @@ func (c *compiler) date(s *scalar) (t time.Time, day, ok bool) {
 		return t, day, true
 	}
 	fix := "until = 2027-01-31"
+	if ok {
+		c.doc.report(codeDate, s.at(), fix, "no rule ends in the year %d; a date is written year-month-day, like 2027-01-31", t.Year())
+		return time.Time{}, false, false
+	}
 	if iso, _, _ := otherDate("=" + c.doc.text[s.Start:s.End]); iso != "" {
 		fix = c.doc.replaced(s.at(), iso)
 	}

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func (c *compiler) hosts(table *ruleTable, deny bool) ([]policy.ListedHost, []te
 func (c *compiler) host(t text, deny bool) (policy.ListedHost, bool) {
 	name, port := strings.TrimSpace(t.value), uint16(0)
 	if _, network := parseNetwork(name); network && strings.Contains(name, "/") {
-		c.doc.report(codeHost, t.at(), "", "%q is a network; hosts are names or single addresses, and where a name may lead stands in addresses", t.value)
+		c.doc.report(codeHost, t.at(), "addresses = ["+quote(name)+"]", "%q is a network; hosts are names or single addresses, and where a name may lead stands in addresses", t.value)
 		return policy.ListedHost{}, false
 	}
 	if strings.Contains(name, "/") {
@@ -56,7 +57,7 @@ func (c *compiler) host(t text, deny bool) (policy.ListedHost, bool) {
 		return policy.ListedHost{}, false
 	}
 	p, err := policy.ParseHostPattern(name)
-	if err != nil {
+	if err != nil || meansAll(name) {
 		c.badHost(t, name, err)
 		return policy.ListedHost{}, false
 	}
@@ -99,6 +100,9 @@ func starSuffix(pattern string) string {
 	return suffix
 }
 
+// oneSlash is the beginning of a URL with a slash or its scheme left out.
+var oneSlash = regexp.MustCompile(`^(?i:https?:/*|//+)`)
+
 // pasted reads a host that was pasted as a URL: its name, and the port that its
 // scheme or itself says.
 func (c *compiler) pasted(t text) (name string, port uint16, ok bool) {
@@ -106,6 +110,11 @@ func (c *compiler) pasted(t text) (name string, port uint16, ok bool) {
 	scheme, rest, isURL := strings.Cut(value, "://")
 	if !isURL {
 		rest = value
+		if bare := oneSlash.ReplaceAllString(value, ""); bare != value {
+			host, _, _ := strings.Cut(bare, "/")
+			c.doc.report(codeHost, t.at(), c.doc.replaced(t.at(), quote(host)), "host %q is neither a name nor a URL", t.value)
+			return "", 0, false
+		}
 	}
 	authority, path, _ := strings.Cut(rest, "/")
 	switch scheme = strings.ToLower(scheme); {
@@ -160,6 +169,18 @@ func (c *compiler) badHost(t text, name string, err error) {
 	if starred && bare != "" && bare[0] != '.' && !strings.Contains(bare, "*") && strings.Contains(bare, ".") {
 		c.doc.report(codeHostWide, t.at(), c.doc.replaced(t.at(), fmt.Sprintf("%q, %q", bare, "*."+bare)),
 			"%q would permit names that merely end in the same letters", t.value)
+		return
+	}
+	if hosts, message := hostsMeant(name); message != "" {
+		fix := ""
+		if len(hosts) > 0 {
+			fix = c.doc.items(t, hosts...)
+		}
+		code := codeHost
+		if meansAll(name) {
+			code = codeHostWide
+		}
+		c.doc.report(code, t.at(), fix, "host %q: %s", t.value, message)
 		return
 	}
 	code := codeHost

@@ -22,14 +22,17 @@ func (c *compiler) matchable(e *entry) {
 			c.doc.report(codeNeverMatches, e.hostSpan(i), "remove it",
 				"%s is a name by which programs ask whether they may go around the filter; it is always answered with no", h)
 		}
+		if name := h.Name(); ok && (name == "localhost" || strings.HasSuffix(name, ".localhost")) {
+			c.doc.report(codeNeverMatches, e.hostSpan(i), "remove it", "%s is the machine itself, and no rule leads there", h)
+		}
 		if !ok || !h.IsIP() {
 			continue
 		}
 		own := netip.PrefixFrom(h.Addr(), h.Addr().BitLen())
 		if c.never(own) {
-			c.doc.report(codeNeverMatches, e.hostSpan(i), "", "no rule leads to %s", h)
+			c.doc.report(codeNeverMatches, e.hostSpan(i), "remove it", "no rule leads to %s, whatever it says: it is the machine itself, its link, everybody, or the cloud's own control plane", h)
 		} else if !e.Addresses.Default && !e.Addresses.Public && !overlapsAny(own, e.Addresses.Prefixes) && !tagged(own, e.Addresses.Tags) {
-			c.doc.report(codeNeverMatches, e.hostSpan(i), "", "%s is not among the rule's own addresses", h)
+			c.doc.report(codeNeverMatches, e.hostSpan(i), "remove the line with addresses: a listed address leads to itself", "%s is not among the rule's own addresses", h)
 		}
 	}
 }
@@ -86,7 +89,7 @@ func (c *compiler) unreachable(e *entry) bool {
 			return false
 		}
 	}
-	c.doc.report(codeNeverMatches, e.clause(func(t *ruleTable) *scan.Node { return t.Addresses.node }), "",
+	c.doc.report(codeNeverMatches, e.clause(func(t *ruleTable) *scan.Node { return t.Addresses.node }), "remove the line: without it, the names of the rule may lead to every public address",
 		"no rule leads to %s: it is the machine itself, its link, everybody, or the cloud's own control plane", a.Prefixes[0])
 	return true
 }

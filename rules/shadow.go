@@ -86,7 +86,7 @@ func (c *compiler) idle(e *entry, below map[string]bool) {
 			return
 		}
 	}
-	c.doc.report(codeIdleDeny, e.clause(func(t *ruleTable) *scan.Node { return t.Hosts.node }), "", "no allow names these hosts, so the deny changes nothing")
+	c.doc.report(codeIdleDeny, e.clause(func(t *ruleTable) *scan.Node { return t.Hosts.node }), "correct the spelling, or remove the deny", "no allow names these hosts, so the deny changes nothing")
 }
 
 // warnTypes tells of path patterns of types that name the same path and have no

@@ -38,7 +38,7 @@ func (t token) slip(fix, format string, args ...any) (slip, bool) {
 var slips = []func(*brokenLine) (slip, bool){
 	(*brokenLine).smart, (*brokenLine).control, (*brokenLine).date, (*brokenLine).comment, (*brokenLine).header,
 	(*brokenLine).escape, (*brokenLine).open, (*brokenLine).key, (*brokenLine).noValue, (*brokenLine).colon,
-	(*brokenLine).inner, (*brokenLine).bare, (*brokenLine).beside,
+	(*brokenLine).ending, (*brokenLine).brackets, (*brokenLine).inner, (*brokenLine).bare, (*brokenLine).beside,
 }
 
 func (b *brokenLine) smart() (slip, bool) {
@@ -291,6 +291,38 @@ func (b *brokenLine) colon() (slip, bool) {
 	return slip{}, false
 }
 
+// ending finds a semicolon or comma at the end of a line, as other languages
+// have it.
+func (b *brokenLine) ending() (slip, bool) {
+	_, _, ok := b.value()
+	end := b.codeEnd()
+	if !ok || end == 0 || b.text[end-1] != ';' && b.text[end-1] != ',' {
+		return slip{}, false
+	}
+	depth := 0
+	for _, t := range b.tokens {
+		depth += strings.Count("[{", t.text) - strings.Count("]}", t.text)
+	}
+	if depth != 0 {
+		return slip{}, false
+	}
+	return asWritten(slip{start: end - 1, end: end, fix: b.with(end-1, end, ""), message: fmt.Sprintf("a line ends without %q", b.text[end-1:end])}, true)
+}
+
+// brackets finds a list in the brackets of another language.
+func (b *brokenLine) brackets() (slip, bool) {
+	_, value, ok := b.value()
+	if !ok || len(value) == 0 {
+		return slip{}, false
+	}
+	start, end := value[0].start, b.codeEnd()
+	pair := b.text[start:start+1] + b.text[end-1:end]
+	if end-start < 2 || pair != "{}" && pair != "()" || slices.ContainsFunc(value, func(t token) bool { return t.text == "=" }) {
+		return slip{}, false
+	}
+	return asWritten(slip{start: start, end: end, fix: b.with(start, end, "["+b.text[start+1:end-1]+"]"), message: "a list stands in square brackets"}, true)
+}
+
 // inner finds a quote inside a text, which ends it before its time.
 func (b *brokenLine) inner() (slip, bool) {
 	for i, t := range b.tokens {
@@ -353,7 +385,7 @@ func quoteWord(s string) string {
 	if leadingZero.MatchString(s) {
 		return strings.TrimLeft(s, "0")
 	}
-	return `"` + s + `"`
+	return `"` + strings.Trim(s, "`") + `"`
 }
 
 func addressLike(s string) bool {

@@ -10,8 +10,13 @@ import (
 )
 
 // testdata/syntax.txtar holds broken files, each with what is said of it.
-func TestBrokenFilesAreToldInWords(t *testing.T) {
-	const path = "testdata/syntax.txtar"
+func TestBrokenFilesAreToldInWords(t *testing.T) { told(t, "testdata/syntax.txtar") }
+
+// testdata/mistakes.txtar holds files of people who come from other programs.
+func TestMistakesOfOtherProgramsAreToldWithAFix(t *testing.T) { told(t, "testdata/mistakes.txtar") }
+
+// told holds the files of an archive to what is said of each.
+func told(t *testing.T, path string) {
 	archive, err := txtar.ParseFile(path)
 	require.NoError(t, err)
 	for i := 0; i < len(archive.Files); i += 2 {

@@ -26,6 +26,9 @@ func (c *compiler) rules() {
 	for i, e := range c.entries {
 		e.order = i
 	}
+	if c.doc.whole && len(c.entries)+len(c.file.Publishes) == 0 && len(c.file.Packs) > 0 && !HasErrors(c.doc.problems) {
+		c.doc.reportFile(codeNoRule, "", "the file has no rule: every rule of its packs is left out")
+	}
 	if c.doc.whole && len(c.file.Packs)+len(c.file.Allows)+len(c.file.Denies)+len(c.file.Publishes) == 0 {
 		c.doc.reportFile(codeNoRule, "[[pack]]\nname = \"emerge-server\"", "the file has no rule: no [[pack]], [[allow]] or [[deny]]")
 	}
@@ -74,6 +77,9 @@ func (c *compiler) policyRule(t *ruleTable, deny bool) (*policy.Rule, []text) {
 		r.Until = c.lastMoment(t.Until)
 	}
 	if deny {
+		if t.Upgrades.empty() {
+			c.doc.report(codeEmpty, t.Upgrades.at(), "upgrades = [\"websocket\"]", "a deny of no upgrade at all refuses nothing")
+		}
 		if !t.Clients.stated() && !t.Hosts.stated() && !t.Addresses.stated() && !c.doc.lacks(t.node) {
 			c.doc.report(codeDenyNothing, t.at(), "hosts = [\"www.example.org\"]", "this deny names neither clients nor hosts nor addresses")
 		}

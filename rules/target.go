@@ -50,6 +50,9 @@ func connectCase(words []string) (policy.Case, error) {
 		return policy.Case{}, errForm
 	}
 	i := strings.LastIndexByte(words[0], ':')
+	if strings.Contains(words[0], "/") {
+		return policy.Case{}, errors.New("is a URL; a tunnel leads to a host and a port, like CONNECT www.example.org:443")
+	}
 	if i < 0 {
 		return policy.Case{}, errors.New("has no port; write CONNECT host:443")
 	}

@@ -34,7 +34,11 @@ func (c *compiler) readTests() []question {
 			for _, line := range l.items {
 				target, err := ParseTarget(line.value)
 				if err != nil {
-					c.doc.report(codeTestForm, line.at(), "", "%v", err)
+					fix := ""
+					if meant, ok := targetMeant(line.value); ok {
+						fix = c.doc.replaced(line.at(), quote(meant))
+					}
+					c.doc.report(codeTestForm, line.at(), fix, "%v", err)
 					continue
 				}
 				target.Client, target.At, target.AsIfInspected = client, at, true

@@ -78,6 +78,14 @@ func (c *compiler) neverBy(p place) *entry {
 	return found
 }
 
+// unenforcedFix is what can be done about a clause that is not enforced.
+func unenforcedFix(u Unenforced) string {
+	if strings.Contains(u.Why, "[inspection]") {
+		return "in gatehouse.toml, once the machines trust the gate's CA:\n[inspection]\nenabled = true"
+	}
+	return "none: it holds on the rule's http ports; take it out where the rule has none"
+}
+
 // warnUnenforced warns of the clauses, once for each rule of the file and once
 // for each pack.
 func (c *compiler) warnUnenforced(all []Unenforced) {
@@ -107,7 +115,7 @@ func (c *compiler) warnUnenforced(all []Unenforced) {
 		if e.table != nil {
 			at = e.clause(clauseNode(u.Clause))
 		}
-		c.doc.report(codeUnenforced, at, "", "%s of %s will not be enforced inside https: %s",
+		c.doc.report(codeUnenforced, at, unenforcedFix(u), "%s of %s will not be enforced inside https: %s",
 			strings.Join(clauses, ", "), strings.Join(rules, ", "), u.Why)
 	}
 }
