@@ -51,6 +51,7 @@ type Appliance struct {
 	file      io.Closer // of the decision log; nil: standard output
 	tally     *metrics.Tally
 	rulebook  *rulebook
+	trial     *trial
 	ca        *caShelf // of inspection
 	resolver  *dnsallow.Resolver
 	told      *dnsallow.Told // nil: there is no gateway that would ask
@@ -85,6 +86,10 @@ func New(o Options) *Appliance {
 	a.gate = a.newGate(book)
 	a.names = a.newNames(book)
 	a.rulebook = a.newRulebook()
+	a.trial = &trial{
+		keep: filepath.Join(a.Config.State.Dir, "trial.json"), files: a.Files, log: a.Log, now: a.Now,
+		load: func() Outcome { return a.rulebook.Reload(false) },
+	}
 	return a
 }
 
@@ -157,7 +162,7 @@ func (a *Appliance) Listen() error {
 	switch {
 	case errors.Is(err, errOtherGate):
 		// Its last good file must not be overwritten by ours, nor ever become ours.
-		a.rulebook.kept = ""
+		a.rulebook.kept, a.trial.keep = "", ""
 		a.Log.Error("state.dir is in use: gatehouse reload and decision ids reach the other gatehouse, and there is no last good file for this one; give each a state.dir of its own",
 			"state_dir", a.Config.State.Dir, "err", err)
 	case err != nil:

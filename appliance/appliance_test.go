@@ -409,7 +409,7 @@ func TestTheAdminListenerTellsTheState(t *testing.T) {
 	status, body = s.admin("POST", "/-/reload")
 	require.Equal(t, 422, status)
 	require.Contains(t, body, "rules.toml:9:12: error GH01")
-	status, body = s.admin("GET", "/")
+	status, body = s.admin("GET", "/rules")
 	require.Equal(t, 200, status)
 	require.NotContains(t, body, "<b>", "what stands in a file is text, not markup")
 	require.Contains(t, body, "&lt;b&gt;")

@@ -88,6 +88,18 @@ func (b *rulebook) Judged() string {
 	return b.judged
 }
 
+// Text is the rules in force, as they are written; nobody may change it.
+func (b *rulebook) Text() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text
+}
+
+// Weigh says what a rules file would be if it were in force, and changes nothing.
+func (b *rulebook) Weigh(text []byte) (*rules.Loaded, []rules.Problem) {
+	return b.load(text, b.inForce())
+}
+
 // start puts the rules file in force or, where it cannot be loaded, the file
 // that was in force last, or nothing: then everything is refused.
 func (b *rulebook) start() {

@@ -30,6 +30,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	a.loadCA()
 	trouble := a.loadTags()
 	a.rulebook.start()
+	a.trial.open()
 	a.wall.renew(ctx) // also where there are no rules at all
 	a.rulebook.Tags(trouble)
 
@@ -150,6 +151,7 @@ func (a *Appliance) eachSecond(ctx context.Context) {
 			return
 		case <-tick.C:
 			a.guarded("review", a.review)
+			a.guarded("trial", a.trial.tend)
 		}
 	}
 }

@@ -1,0 +1,128 @@
+// Package console is the window through which people look into the gate: pages
+// rendered on the server, usable without JavaScript, and the JSON behind them.
+// It decides nothing, keeps nothing and changes nothing by itself; everything
+// comes from the House it stands in.
+//
+// Its handler stands behind the admin listener's doors, which see to login, TLS,
+// Host names and requests from strangers' pages.
+package console
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strconv"
+)
+
+// Console serves the pages. New makes one.
+type Console struct {
+	house House
+	log   *slog.Logger
+}
+
+// New makes a Console of a house.
+func New(h House, log *slog.Logger) *Console { return &Console{house: h, log: log} }
+
+//go:embed pages
+var files embed.FS
+
+// pages are the templates: each the layout with a body of its own.
+var pages = func() map[string]*template.Template {
+	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html"))
+	all := map[string]*template.Template{}
+	names, err := fs.Glob(files, "pages/*.html")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	for _, name := range names {
+		if name != "pages/layout.html" {
+			all[name] = template.Must(template.Must(layout.Clone()).ParseFS(files, name))
+		}
+	}
+	return all
+}()
+
+// Register adds the console's pages to a mux.
+func (c *Console) Register(mux *http.ServeMux) {
+	css, err := files.ReadFile("pages/console.css")
+	if err != nil {
+		panic(err) // it is built in
+	}
+	mux.HandleFunc("GET /console.css", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.Write(css)
+	})
+	for pattern, h := range map[string]http.HandlerFunc{
+		"GET /{$}":            c.overview,
+		"GET /decisions":      c.decisions,
+		"GET /decisions/{id}": c.decision,
+		"GET /ask":            c.ask,
+		"GET /rules":          c.rules,
+		"POST /rules":         c.draft,
+		"GET /health":         c.health,
+		"POST /health":        c.examine,
+
+		"GET /api/v1/state":          c.apiState,
+		"GET /api/v1/packs":          c.apiPacks,
+		"GET /api/v1/decisions":      c.apiDecisions,
+		"GET /api/v1/decisions/{id}": c.apiDecision,
+		"GET /api/v1/explain":        c.apiExplain,
+		"GET /api/v1/rules":          c.apiRules,
+		"POST /api/v1/check":         c.apiCheck,
+		"POST /api/v1/doctor":        c.apiDoctor,
+	} {
+		mux.HandleFunc(pattern, h)
+	}
+}
+
+// view is what every page gets: which one it is, and its own data.
+type view struct {
+	Title, At string
+	State     State
+	Data      any
+}
+
+// show renders a page whole before its first byte goes out: a fault in a
+// template is a 500, not half a page.
+func (c *Console) show(w http.ResponseWriter, status int, page, title string, data any) {
+	var b bytes.Buffer
+	v := view{Title: title, At: page, State: c.house.State(), Data: data}
+	if err := pages["pages/"+page+".html"].ExecuteTemplate(&b, "layout.html", v); err != nil {
+		c.log.Error("a fault in gatehouse: a page of the console cannot be rendered", "page", page, "err", err)
+		http.Error(w, "this page has a fault; the log says more", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+// tell answers with JSON.
+func tell(w http.ResponseWriter, status int, data any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.Encode(data) // a reader that has left needs no answer
+}
+
+// trouble is how the JSON interface says what is wrong with a question.
+func trouble(w http.ResponseWriter, status int, err error) {
+	tell(w, status, map[string]string{"error": err.Error()})
+}
+
+// number reads a number of a query, held between 1 and most.
+func number(text string, usual, most int) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return usual
+	}
+	return max(1, min(n, most))
+}

@@ -1,0 +1,221 @@
+package console
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	lastRefusals   = 10 // on the first page
+	usualDecisions = 200
+	mostDecisions  = 10_000
+	// mostDraft bounds a rules file that is sent here (octets).
+	mostDraft = 16 << 20
+)
+
+func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
+	var refused []Decision
+	for _, verdict := range []string{"denied", "would_deny"} {
+		refused = append(refused, c.house.Decisions(Filter{Verdict: verdict}, lastRefusals)...)
+	}
+	slices.SortStableFunc(refused, func(a, b Decision) int { return b.Time.Compare(a.Time) })
+	c.show(w, http.StatusOK, "overview", "Is my MIS connected?", struct {
+		Packs      []Pack
+		Refused    []Decision
+		Unenforced []string
+	}{c.house.Packs(), refused[:min(len(refused), lastRefusals)], c.house.State().Unenforced})
+}
+
+func filterOf(r *http.Request) Filter {
+	v := r.URL.Query()
+	get := func(name string) string { return strings.TrimSpace(v.Get(name)) }
+	return Filter{Surface: get("surface"), Client: get("client"), Host: get("host"), Verdict: get("verdict"), Reason: get("reason"), Rule: get("rule")}
+}
+
+func (c *Console) decisions(w http.ResponseWriter, r *http.Request) {
+	f, n := filterOf(r), number(r.URL.Query().Get("n"), usualDecisions, mostDecisions)
+	live := r.URL.Query().Get("live") != ""
+	if live {
+		w.Header().Set("Refresh", "3")
+	}
+	c.show(w, http.StatusOK, "decisions", "Decisions", struct {
+		Filter    Filter
+		Live      bool
+		N         int
+		Decisions []Decision
+	}{f, live, n, c.house.Decisions(f, n)})
+}
+
+func (c *Console) decision(w http.ResponseWriter, r *http.Request) {
+	id := strings.ToUpper(r.PathValue("id"))
+	a, ok := c.house.Decision(r.Context(), id)
+	if !ok {
+		c.show(w, http.StatusNotFound, "missing", "Decision "+id, id)
+		return
+	}
+	c.show(w, http.StatusOK, "answer", "Decision "+id, a)
+}
+
+// asked is the form of the page "Ask".
+type asked struct {
+	Client, Target, Error string
+	Answer                *Answer
+}
+
+func (c *Console) ask(w http.ResponseWriter, r *http.Request) {
+	q := asked{Client: strings.TrimSpace(r.URL.Query().Get("client")), Target: strings.TrimSpace(r.URL.Query().Get("target"))}
+	status := http.StatusOK
+	if q.Target != "" {
+		a, err := c.house.Ask(q.Client, q.Target)
+		if err != nil {
+			q.Error, status = err.Error(), http.StatusBadRequest
+		} else {
+			q.Answer = &a
+		}
+	}
+	c.show(w, status, "ask", "Ask", q)
+}
+
+func (c *Console) rules(w http.ResponseWriter, _ *http.Request) {
+	c.show(w, http.StatusOK, "rules", "Rules", c.house.Rules())
+}
+
+// tried is a draft with what became of it.
+type tried struct {
+	Text     string
+	Checked  *Draft
+	Writable bool
+	Trial    *Trial
+	Done     string // what has been done, in a sentence
+	Error    string
+}
+
+// draft checks a draft, applies it, confirms it or takes it back, as the button
+// says that was pressed.
+func (c *Console) draft(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, mostDraft)
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "the draft cannot be read: "+err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	t := tried{Text: unixLines(r.PostFormValue("text")), Writable: c.house.Rules().Writable}
+	var err error
+	switch r.PostFormValue("do") {
+	case "apply":
+		d := c.house.Check([]byte(t.Text))
+		if t.Checked = &d; d.Loadable {
+			var trial Trial
+			if trial, err = c.house.Apply(asker(r), []byte(t.Text)); err == nil {
+				t.Trial = &trial
+				t.Done = "The draft is in force. Confirm it by " + trial.Until.Format("15:04:05") + ", or the file of before comes back."
+			}
+		}
+	case "confirm":
+		if err = c.house.Confirm(asker(r)); err == nil {
+			t.Done = "The rules are kept."
+		}
+	case "revert":
+		if err = c.house.Revert(asker(r)); err == nil {
+			t.Done = "The file of before is back in force."
+		}
+	default:
+		d := c.house.Check([]byte(t.Text))
+		t.Checked = &d
+	}
+	status := http.StatusOK
+	if err != nil {
+		t.Error, status = err.Error(), http.StatusConflict
+	}
+	c.show(w, status, "draft", "Draft", t)
+}
+
+// asker is who asks, for the audit trail: the login, where there is one, and the
+// address.
+func asker(r *http.Request) string {
+	if user, _, ok := r.BasicAuth(); ok {
+		return user + " at " + r.RemoteAddr
+	}
+	return r.RemoteAddr
+}
+
+// unixLines undoes what forms do to line ends (HTML, section 4.10.21.8): a rules
+// file keeps the ones it had, and here they were all one kind.
+func unixLines(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
+
+func (c *Console) health(w http.ResponseWriter, _ *http.Request) {
+	c.show(w, http.StatusOK, "health", "Health", Examined{})
+}
+
+// examine waits for the doctor, who waits for the slowest of many hosts.
+func (c *Console) examine(w http.ResponseWriter, r *http.Request) {
+	patience(w)
+	e, err := c.house.Examine(r.Context(), r.PostFormValue("pack"), false)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	c.show(w, http.StatusOK, "health", "Health", e)
+}
+
+func patience(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(5 * time.Minute))
+}
+
+func (c *Console) apiState(w http.ResponseWriter, _ *http.Request) {
+	tell(w, http.StatusOK, c.house.State())
+}
+
+func (c *Console) apiPacks(w http.ResponseWriter, _ *http.Request) {
+	tell(w, http.StatusOK, map[string]any{"packs": c.house.Packs()})
+}
+
+func (c *Console) apiDecisions(w http.ResponseWriter, r *http.Request) {
+	n := number(r.URL.Query().Get("n"), usualDecisions, mostDecisions)
+	tell(w, http.StatusOK, map[string]any{"decisions": append([]Decision{}, c.house.Decisions(filterOf(r), n)...)})
+}
+
+func (c *Console) apiDecision(w http.ResponseWriter, r *http.Request) {
+	a, ok := c.house.Decision(r.Context(), strings.ToUpper(r.PathValue("id")))
+	if !ok {
+		trouble(w, http.StatusNotFound, errors.New("this decision is not among those that are kept; look for it in the decision log"))
+		return
+	}
+	tell(w, http.StatusOK, a.Account)
+}
+
+func (c *Console) apiExplain(w http.ResponseWriter, r *http.Request) {
+	a, err := c.house.Ask(r.URL.Query().Get("client"), r.URL.Query().Get("target"))
+	if err != nil {
+		trouble(w, http.StatusBadRequest, err)
+		return
+	}
+	tell(w, http.StatusOK, a.Account)
+}
+
+func (c *Console) apiRules(w http.ResponseWriter, _ *http.Request) {
+	tell(w, http.StatusOK, c.house.Rules())
+}
+
+// apiCheck checks the rules file that is the request's body.
+func (c *Console) apiCheck(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostDraft))
+	if err != nil {
+		trouble(w, http.StatusRequestEntityTooLarge, err)
+		return
+	}
+	tell(w, http.StatusOK, c.house.Check(text))
+}
+
+func (c *Console) apiDoctor(w http.ResponseWriter, r *http.Request) {
+	patience(w)
+	e, err := c.house.Examine(r.Context(), r.URL.Query().Get("pack"), r.URL.Query().Get("active") == "true")
+	if err != nil {
+		trouble(w, http.StatusNotFound, err)
+		return
+	}
+	tell(w, http.StatusOK, e.Report)
+}

@@ -1,0 +1,146 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// House is what the console shows. Its methods are called by many goroutines at
+// once and must not hold up the gate.
+type House interface {
+	State() State
+	Packs() []Pack
+	// Decisions are the newest first, at most n that fit f.
+	Decisions(f Filter, n int) []Decision
+	// Decision explains one of the last decisions; false where it is not kept.
+	Decision(ctx context.Context, id string) (Answer, bool)
+	// Ask explains a passage that somebody describes. The error is for whoever
+	// asked.
+	Ask(client, target string) (Answer, error)
+	Rules() Rules
+	// Check says what a rules file would do, without putting it in force.
+	Check(text []byte) Draft
+	// Apply puts a draft in its place and in force. Where it is not confirmed
+	// until the trial is over, the file of before comes back. by is who asked, for
+	// the log.
+	Apply(by string, text []byte) (Trial, error)
+	// Confirm keeps the draft on trial, Revert brings the file of before back.
+	Confirm(by string) error
+	Revert(by string) error
+	// Examine has the doctor try one pack, or all (""), which takes a while.
+	Examine(ctx context.Context, pack string, active bool) (Examined, error)
+}
+
+// State is what is in force, in sentences, foremost what needs somebody.
+type State struct {
+	Ready      bool      `json:"ready"`
+	Mode       string    `json:"mode"`
+	Lines      []string  `json:"lines"`
+	Version    string    `json:"version"`
+	Now        time.Time `json:"now"`        // in the appliance's time zone
+	Unenforced []string  `json:"unenforced"` // clauses that cannot be checked
+	// Trial is the draft that waits for its confirmation; nil: none does.
+	Trial *Trial `json:"trial"`
+}
+
+// Trial is a rules file that was put in force and waits for its confirmation.
+type Trial struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"` // when the file of before comes back
+}
+
+// Pack is one pack in use, with what became of it lately.
+type Pack struct {
+	Name         string        `json:"name"`
+	Requirements []Requirement `json:"requirements"`
+}
+
+// Requirement is one rule of a pack and its last passages among those kept.
+type Requirement struct {
+	Rule    string   `json:"rule"`
+	Because string   `json:"because"` // the vendor's sentence
+	Hosts   []string `json:"hosts"`
+	// State is "works", "refused", "trouble" (permitted, and the world failed) or
+	// "quiet" (nothing happened).
+	State   string    `json:"state"`
+	Passed  time.Time `json:"passed"` // zero: never
+	Refused *Decision `json:"refused"`
+}
+
+// Filter picks decisions; an empty field fits all. Host and Client fit parts.
+type Filter struct {
+	Surface, Client, Host, Verdict, Reason, Rule string
+}
+
+// Decision is one passage that was decided.
+type Decision struct {
+	Time    time.Time `json:"ts"`
+	ID      string    `json:"id"`
+	Surface string    `json:"surface"`
+	Client  string    `json:"client"`
+	Group   string    `json:"group"`
+	Passage string    `json:"passage"`
+	Verdict string    `json:"verdict"`
+	Reason  string    `json:"reason"`
+	Why     string    `json:"why"` // the reason in a sentence; empty where it was allowed
+	Rule    string    `json:"rule"`
+	Line    int       `json:"line"`
+}
+
+// Answer is an explanation.
+type Answer struct {
+	Account any    // what the JSON interface gives
+	Text    string // for a person
+	Verdict string
+	// Proposal is the edit or rule that would permit it, ready to copy; empty
+	// where none would.
+	Proposal string
+}
+
+// Rules is the rules file in force.
+type Rules struct {
+	File       string     `json:"file"`
+	SHA256     string     `json:"sha256"`
+	Since      time.Time  `json:"since"`
+	Source     string     `json:"source"`
+	Text       string     `json:"text"`
+	Writable   bool       `json:"writable"`
+	Unenforced []string   `json:"unenforced"`
+	Used       []RuleUse  `json:"used"`
+	Problems   []string   `json:"problems"` // of the file in its place, where that is not the one in force
+	Passages   int        `json:"passages"` // among how many decisions the uses were counted
+	Oldest     *time.Time `json:"oldest"`   // of these decisions
+}
+
+// RuleUse is how often a rule decided.
+type RuleUse struct {
+	Rule string    `json:"rule"`
+	Line int       `json:"line"`
+	Uses int       `json:"uses"`
+	Last time.Time `json:"last"`
+	// Remarks are what somebody should look at: ends soon, has ended.
+	Remarks []string `json:"remarks"`
+}
+
+// Draft is what a rules file would do.
+type Draft struct {
+	Loadable bool     `json:"loadable"`
+	Problems []string `json:"problems"`
+	Changes  []string `json:"changes"` // in words, against the rules in force
+	// Replay tells what it would have decided otherwise about the decisions
+	// that are kept.
+	Replay string `json:"replay"`
+}
+
+// ErrReadOnly says that the rules file cannot be written from here.
+var ErrReadOnly = errors.New("the rules file cannot be written from here; copy the draft to where it is kept")
+
+// ErrNoTrial says that no draft waits for a confirmation.
+var ErrNoTrial = errors.New("no draft is on trial; it was confirmed, or the file of before is back")
+
+// Examined is a report of the doctor.
+type Examined struct {
+	Report any    // what the JSON interface gives
+	Text   string // for a person
+}

@@ -1,0 +1,208 @@
+package appliance
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"gatehouse/appliance/console"
+)
+
+// trialTime is how long a draft that was put in force waits for its
+// confirmation. Whoever has shut himself out by it needs only to wait.
+const trialTime = 10 * time.Minute
+
+// trial puts drafts of the rules file in its place, and the file of before back
+// where nobody confirms. What it must remember is kept in a file, so that a
+// restart ends no trial.
+type trial struct {
+	keep  string // the file; empty: trials end with the process
+	files Files
+	load  func() Outcome // reloads the rules file, at once
+	log   *slog.Logger
+	now   func() time.Time
+
+	mu      sync.Mutex
+	pending *pending
+}
+
+// pending is a draft on trial.
+type pending struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Before []byte    `json:"before"` // the rules file of before
+	Draft  string    `json:"draft"`  // digest of the draft
+}
+
+// open takes up the trial that an earlier process left.
+func (t *trial) open() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text, err := os.ReadFile(t.keep)
+	if t.keep == "" || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var p pending
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err != nil {
+		t.log.Error("a draft was on trial, and what was to come back cannot be read; the rules file stays as it is: look at it", "file", t.keep, "err", err)
+		return
+	}
+	t.pending = &p
+}
+
+// Pending is the trial that waits, nil where none does.
+func (t *trial) Pending() *console.Trial {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.told()
+}
+
+func (t *trial) told() *console.Trial {
+	if t.pending == nil {
+		return nil
+	}
+	return &console.Trial{Since: t.pending.Since, Until: t.pending.Until}
+}
+
+// Writable reports whether drafts can be put in the rules file's place.
+func (t *trial) Writable() bool {
+	if t.files.Rules == "" {
+		return false
+	}
+	f, err := os.OpenFile(t.files.Rules, os.O_WRONLY, 0)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+// Apply puts a draft in force and on trial. A draft after a draft leaves what
+// comes back as it was.
+func (t *trial) Apply(by string, draft []byte) (console.Trial, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.Writable() {
+		return console.Trial{}, console.ErrReadOnly
+	}
+	present, err := t.files.ReadRules()
+	if err != nil {
+		return console.Trial{}, err
+	}
+	before := present
+	if t.pending != nil {
+		before = t.pending.Before
+	}
+	if bytes.Contains(present, []byte("\r\n")) { // the file keeps the line ends it had
+		draft = bytes.ReplaceAll(draft, []byte("\n"), []byte("\r\n"))
+	}
+	p := &pending{Since: t.now(), Until: t.now().Add(trialTime), Before: before, Draft: digest(draft)}
+	if err := t.remember(p); err != nil {
+		return console.Trial{}, fmt.Errorf("the file of before cannot be kept, so the draft is not put in force: %w", err)
+	}
+	if err := overwrite(t.files.Rules, draft); err != nil {
+		return console.Trial{}, errors.Join(err, t.remember(t.pending))
+	}
+	if o := t.load(); !o.Taken {
+		err := errors.Join(fmt.Errorf("the draft was not taken: %s", o.text()), overwrite(t.files.Rules, present), t.remember(t.pending))
+		t.load()
+		return console.Trial{}, err
+	}
+	t.pending = p
+	t.log.Warn("rules: a draft is in force on trial; the file of before comes back unless it is confirmed", "by", by, "until", p.Until, "sha256", p.Draft)
+	return *t.told(), nil
+}
+
+// Confirm keeps the draft.
+func (t *trial) Confirm(by string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pending == nil {
+		return console.ErrNoTrial
+	}
+	t.log.Info("rules: the draft is confirmed and stays", "by", by, "sha256", t.pending.Draft)
+	t.pending = nil
+	return t.remember(nil)
+}
+
+// Revert brings the file of before back.
+func (t *trial) Revert(by string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pending == nil {
+		return console.ErrNoTrial
+	}
+	return t.revert(by)
+}
+
+// tend ends a trial that nobody confirmed in time.
+func (t *trial) tend() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pending == nil || t.now().Before(t.pending.Until) {
+		return
+	}
+	if err := t.revert("the end of its trial"); err != nil {
+		t.log.Error("rules: the file of before cannot be put back; the draft stays in force, and this is tried again in a minute", "err", err)
+		t.pending.Until = t.now().Add(time.Minute)
+	}
+}
+
+func (t *trial) revert(by string) error {
+	p := t.pending
+	present, err := t.files.ReadRules()
+	switch {
+	case err == nil && digest(present) != p.Draft:
+		t.log.Warn("rules: the file was changed by somebody else while a draft was on trial; it stays as it is, and the trial is over", "by", by)
+		t.pending = nil
+		return t.remember(nil)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := overwrite(t.files.Rules, p.Before); err != nil {
+		return err
+	}
+	t.pending = nil
+	t.log.Warn("rules: the file of before is back", "by", by, "taken", t.load().Taken)
+	return t.remember(nil)
+}
+
+// remember keeps p for the next process, or forgets what was kept.
+func (t *trial) remember(p *pending) error {
+	switch {
+	case t.keep == "":
+		return nil
+	case p == nil:
+		if err := os.Remove(t.keep); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(t.keep), 0o700); err != nil {
+		return err
+	}
+	return replaceFile(t.keep, text)
+}
+
+// overwrite puts text in the place of a file as a whole or, where the folder
+// does not let it (a file mounted by itself into a container), in the file as it
+// lies there.
+func overwrite(path string, text []byte) error {
+	if replaceFile(path, text) == nil {
+		return nil
+	}
+	return os.WriteFile(path, text, 0o644)
+}

@@ -1,0 +1,163 @@
+package appliance
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/appliance/console"
+)
+
+// bench is a trial over a file, with a clock of its own and a loader that takes
+// everything but what says "bad".
+type bench struct {
+	*trial
+	t     *testing.T
+	rules string
+	clock time.Time
+	loads []string
+}
+
+func newBench(t *testing.T, text string) *bench {
+	dir := t.TempDir()
+	b := &bench{t: t, rules: filepath.Join(dir, "rules.toml"), clock: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)}
+	write(t, b.rules, text)
+	b.restart()
+	return b
+}
+
+// restart is the trial of a new process.
+func (b *bench) restart() {
+	b.trial = &trial{
+		keep: filepath.Join(filepath.Dir(b.rules), "state", "trial.json"), files: Files{Rules: b.rules}, log: quiet(),
+		now: func() time.Time { return b.clock },
+		load: func() Outcome {
+			b.loads = append(b.loads, b.text())
+			return Outcome{Taken: b.text() != "bad\n"}
+		},
+	}
+	b.trial.open()
+}
+
+func (b *bench) text() string {
+	text, err := os.ReadFile(b.rules)
+	require.NoError(b.t, err)
+	return string(text)
+}
+
+func (b *bench) apply(text string) {
+	b.t.Helper()
+	trial, err := b.Apply("somebody", []byte(text))
+	require.NoError(b.t, err)
+	require.Equal(b.t, b.clock.Add(trialTime), trial.Until)
+}
+
+func TestADraftThatNobodyConfirmsGivesWayToTheFileOfBefore(t *testing.T) {
+	b := newBench(t, "old\n")
+	b.apply("new\n")
+	require.Equal(t, "new\n", b.text())
+	b.clock = b.clock.Add(trialTime - time.Second)
+	b.tend()
+	require.Equal(t, "new\n", b.text())
+	require.NotNil(t, b.Pending())
+	b.clock = b.clock.Add(time.Second)
+	b.tend()
+	require.Equal(t, "old\n", b.text())
+	require.Equal(t, []string{"new\n", "old\n"}, b.loads)
+	require.Nil(t, b.Pending())
+	require.ErrorIs(t, b.Confirm("somebody"), console.ErrNoTrial)
+}
+
+func TestADraftThatIsConfirmedStays(t *testing.T) {
+	b := newBench(t, "old\n")
+	b.apply("new\n")
+	require.NoError(t, b.Confirm("somebody"))
+	b.clock = b.clock.Add(time.Hour)
+	b.tend()
+	b.restart()
+	b.tend()
+	require.Equal(t, "new\n", b.text())
+}
+
+func TestATrialOutlivesTheProcess(t *testing.T) {
+	b := newBench(t, "old\n")
+	b.apply("new\n")
+	b.restart()
+	require.NotNil(t, b.Pending())
+	b.clock = b.clock.Add(trialTime)
+	b.tend()
+	require.Equal(t, "old\n", b.text())
+	b.restart()
+	require.Nil(t, b.Pending())
+}
+
+func TestAfterTwoDraftsTheFileOfBeforeTheFirstComesBack(t *testing.T) {
+	b := newBench(t, "old\n")
+	b.apply("new\n")
+	b.clock = b.clock.Add(time.Minute)
+	b.apply("newer\n")
+	require.NoError(t, b.Revert("somebody"))
+	require.Equal(t, "old\n", b.text())
+}
+
+func TestADraftThatIsNotTakenChangesNothing(t *testing.T) {
+	b := newBench(t, "old\n")
+	_, err := b.Apply("somebody", []byte("bad\n"))
+	require.ErrorContains(t, err, "the draft was not taken")
+	require.Equal(t, "old\n", b.text())
+	require.Nil(t, b.Pending())
+	b.restart()
+	require.Nil(t, b.Pending())
+
+	b.apply("new\n")
+	_, err = b.Apply("somebody", []byte("bad\n"))
+	require.Error(t, err)
+	require.Equal(t, "new\n", b.text(), "the first draft is on trial still")
+	b.restart()
+	require.NoError(t, b.Revert("somebody"))
+	require.Equal(t, "old\n", b.text())
+}
+
+func TestAFileThatSomebodyElseChangedMeanwhileIsLeftAlone(t *testing.T) {
+	b := newBench(t, "old\n")
+	b.apply("new\n")
+	write(t, b.rules, "by hand\n")
+	b.clock = b.clock.Add(trialTime)
+	b.tend()
+	require.Equal(t, "by hand\n", b.text())
+	require.Nil(t, b.Pending())
+}
+
+func TestADraftKeepsTheLineEndsOfTheFile(t *testing.T) {
+	b := newBench(t, "old\r\nfile\r\n")
+	b.apply("new\nfile\n")
+	require.Equal(t, "new\r\nfile\r\n", b.text())
+}
+
+func TestBuiltInRulesAreNotWritten(t *testing.T) {
+	b := newBench(t, "old\n")
+	b.files.Rules = ""
+	require.False(t, b.Writable())
+	_, err := b.Apply("somebody", []byte("new\n"))
+	require.ErrorIs(t, err, console.ErrReadOnly)
+}
+
+func TestAStateThatCannotBeKeptPutsNoDraftInForce(t *testing.T) {
+	b := newBench(t, "old\n")
+	write(t, filepath.Dir(b.keep), "a file where the folder should be")
+	_, err := b.Apply("somebody", []byte("new\n"))
+	require.ErrorContains(t, err, "the file of before cannot be kept")
+	require.Equal(t, "old\n", b.text())
+}
+
+func TestATornTrialFileLeavesTheRulesAsTheyAre(t *testing.T) {
+	b := newBench(t, "old\n")
+	write(t, b.keep, `{"until":`)
+	b.restart()
+	b.tend()
+	require.Nil(t, b.Pending())
+	require.Equal(t, "old\n", b.text())
+}
