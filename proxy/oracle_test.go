@@ -61,7 +61,7 @@ func lines(h http.Header) (all []string) {
 
 // understanding is an origin that says what it understood.
 func understanding(t *testing.T) (port int, heard chan meaning) {
-	heard = make(chan meaning, 16)
+	heard = make(chan meaning, 4096) // more than anybody asks
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { heard <- meaningOf(r) }))
 	s.Config.DisableGeneralOptionsHandler = true
 	s.Start()
@@ -169,14 +169,87 @@ func TestTheEngineMeansWhatTheSecondImplementationMeans(t *testing.T) {
 			t.Logf("only the gate takes it, the other says %d: %q", code, request)
 			continue
 		}
-		if ours.Target == "*" { // RFC 9112, section 3.2.4; the second implementation asks for the root
-			theirs.Target = "*"
-		}
-		theirs.Host = strings.ToLower(strings.Replace(theirs.Host, ".:", ":", 1)) // the gate's is normalized
-		theirs.Header = slices.DeleteFunc(theirs.Header, func(line string) bool { return nominated(request, line) })
-		ours.Header, theirs.Header = append([]string{}, ours.Header...), append([]string{}, theirs.Header...)
-		require.Equal(t, *theirs, *ours, "%q", request)
+		requireSameMeaning(t, request, *ours, *theirs)
 		same++
 	}
 	require.Greater(t, same, 10)
+}
+
+// requireSameMeaning leaves out what the gate takes away and the second
+// implementation does not.
+func requireSameMeaning(t *testing.T, request string, ours, theirs meaning) {
+	if ours.Target == "*" { // RFC 9112, section 3.2.4; the second implementation asks for the root
+		theirs.Target = "*"
+	}
+	theirs.Host = strings.ToLower(strings.Replace(theirs.Host, ".:", ":", 1)) // the gate's is normalized
+	theirs.Header = slices.DeleteFunc(theirs.Header, func(line string) bool { return nominated(request, line) })
+	ours.Header, theirs.Header = append([]string{}, ours.Header...), append([]string{}, theirs.Header...)
+	require.Equal(t, theirs, ours, "%q", request)
+}
+
+// FuzzMeaning asks the same through the gate, in pieces, and through the second
+// implementation: what an origin hears from the gate it hears from the other in the
+// same words, or the other has said why not.
+func FuzzMeaning(f *testing.F) {
+	for _, seed := range []struct {
+		method, path, fields, body string
+		step                       uint8
+	}{
+		{"GET", "/", "", "", 0},
+		{"GET", "/a?b=c", "Accept: */*\r\nCookie: a=b\r\nCookie: c=d\r\n", "", 3},
+		{"POST", "/a", "Content-Length: 5\r\n", "hello", 7},
+		{"POST", "/a", "Content-Length: 5\r\n", "hel", 0}, // broken
+		{"POST", "/a", "Transfer-Encoding: chunked\r\n", "5;a=b\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", 1},
+		{"POST", "/a", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n", 2}, // broken
+		{"POST", "/a", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "0\r\n\r\n", 9},
+		{"POST", "/a", "Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n", 9},
+		{"POST", "/a", "Content-Length: 5\r\nContent-Length: 5\r\n", "hello", 9},
+		{"POST", "/a", "Content-Length: 0\r\n", "GET http://example.org/smuggled HTTP/1.1\r\nHost: example.org\r\n\r\n", 9},
+		{"GET", "/a", "Connection: X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\nKeep-Alive: 1\r\n", "", 9},
+		{"GET", "/a", "X: a\r\n b\r\n", "", 9},
+		{"GET", "/a", "X: a\nY: b\r\n", "", 9},
+		{"GET", "/a", "X : a\r\n", "", 9},
+		{"HEAD", "//a/../b;c", "", "", 9},
+		{"OPTIONS", "", "", "", 9},
+		{"PROPFIND", "/%2e%2e/", "Depth: 1\r\n", "", 9},
+	} {
+		f.Add(seed.method, seed.path, seed.fields, seed.body, seed.step)
+	}
+	f.Fuzz(func(t *testing.T, method, path, fields, body string, step uint8) {
+		port, heard := understanding(t)
+		g := newGate(t, options{}, allow("example.org", port, plainHTTP))
+		request := fmt.Sprintf("%s http://example.org:%[2]d%s HTTP/1.1\r\nHost: example.org:%[2]d\r\n%s\r\n%s", method, port, path, fields, body)
+		ours := saidWith(t, g.addr, request, 1+int(step), heard)
+		other, heardThere := understanding(t) // what the first hears late shall not count as its
+		theirs := saidWith(t, pipeline(t, other), request, len(request), heardThere)
+		for i := range min(len(ours), len(theirs)) {
+			if theirs[i].Body != "broken" || ours[i].Body != "broken" {
+				requireSameMeaning(t, request, ours[i], theirs[i])
+			}
+		}
+	})
+}
+
+// saidWith sends all of what a client has to say, in pieces, ends its side, and
+// returns what the origin has heard when the other side has ended too.
+func saidWith(t *testing.T, addr, says string, piece int, heard chan meaning) (all []meaning) {
+	c := nettest.Dial(t, addr)
+	defer c.Close()
+	for len(says) > 0 {
+		n := min(piece, len(says))
+		if _, err := io.WriteString(c.Conn, says[:n]); err != nil {
+			break // it has been refused by then
+		}
+		says = says[n:]
+	}
+	c.Conn.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, c.In)
+	for {
+		select {
+		case m := <-heard:
+			all = append(all, m)
+		default:
+			return all
+		}
+	}
 }
