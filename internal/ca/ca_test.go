@@ -294,3 +294,18 @@ func overwrite(t *testing.T, file string, text []byte) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(file, text, 0o600))
 }
+
+func TestAGenerationMadeInTheSameSecondIsStillTheYounger(t *testing.T) {
+	for range 8 { // the order of the files is that of random numbers
+		dir := filepath.Join(t.TempDir(), "ca")
+		_, err := Create(dir, Options{Domains: []string{"example.org"}, Now: noon})
+		require.NoError(t, err)
+		for _, domain := range []string{"example.net", "example.com"} {
+			_, err = Rotate(dir, Options{Domains: []string{domain}, Now: noon})
+			require.NoError(t, err)
+		}
+		a, err := Load(dir, noon.Add(2*time.Second))
+		require.NoError(t, err)
+		require.Equal(t, []string{"example.com"}, a.Present().Domains())
+	}
+}

@@ -68,7 +68,20 @@ func Rotate(dir string, o Options) (*Authority, error) {
 	if len(kept) == 0 {
 		return nil, fmt.Errorf("%w in %s, so there is none to rotate; run: gatehouse ca init", ErrMissing, dir)
 	}
+	o.fill()
+	for slices.ContainsFunc(kept, beginsAt(o.From)) {
+		o.From = o.From.Add(time.Second)
+	}
 	return add(dir, o)
+}
+
+// beginsAt finds the generation that begins in the second of a moment: of two
+// that did, nobody could tell which is the younger.
+func beginsAt(from time.Time) func(file string) bool {
+	return func(file string) bool {
+		c, err := readCertificate(file)
+		return err == nil && Generation{Certificate: c}.Begins().Unix() == from.Unix()
+	}
 }
 
 // add makes a generation and puts it into the folder: its key first, for the
