@@ -57,7 +57,13 @@ func (c *Console) Register(mux *http.ServeMux) {
 		w.Header().Set("Cache-Control", "max-age=3600")
 		w.Write(css)
 	})
-	for pattern, h := range map[string]http.HandlerFunc{
+	for pattern, h := range c.handlers() {
+		mux.HandleFunc(pattern, h)
+	}
+}
+
+func (c *Console) handlers() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
 		"GET /{$}":            c.overview,
 		"GET /decisions":      c.decisions,
 		"GET /decisions/{id}": c.decision,
@@ -75,8 +81,6 @@ func (c *Console) Register(mux *http.ServeMux) {
 		"GET /api/v1/rules":          c.apiRules,
 		"POST /api/v1/check":         c.apiCheck,
 		"POST /api/v1/doctor":        c.apiDoctor,
-	} {
-		mux.HandleFunc(pattern, h)
 	}
 }
 
