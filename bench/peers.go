@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -12,14 +13,14 @@ import (
 // as they can: no access log, no cache.
 func targets(gatehouse string) []*target {
 	self, _ := os.Executable()
-	return []*target{
+	list := []*target{
 		{
 			name: "gatehouse", is: "decisions logged to a file as JSON, metrics on, names asked of a name server and cached",
 			version: []string{gatehouse, "version"},
 			prepare: func(s setup) (command, error) { return prepareGatehouse(gatehouse, s) },
 		}, {
 			name: "squid", is: "Debian's; one worker, no cache, no access log, names from a hosts file",
-			binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid,
+			binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid, bumps: true, skips: squidSkips(),
 		}, {
 			name: "trafficserver", is: "Debian's; a remap line for each name, one event thread, no cache, no log",
 			binary: "traffic_server", version: []string{"traffic_server", "--version"}, refusal: http.StatusNotFound,
@@ -52,7 +53,36 @@ func targets(gatehouse string) []*target {
 			},
 		},
 	}
+	for _, t := range list[2:] { // they do not look inside TLS, or not so
+		if t.skips == nil {
+			t.skips = map[string]string{}
+		}
+		t.skips["inspect"], t.skips["inspect-new"] = "", ""
+	}
+	return list
 }
+
+// squidSkips are the scenarios that the squid of this machine cannot run.
+func squidSkips() map[string]string {
+	if squidBumps() {
+		return nil
+	}
+	const why = "it is built without OpenSSL; Debian's squid-openssl is built with it"
+	return map[string]string{"inspect": why, "inspect-new": why}
+}
+
+// squidBumps reports whether the squid of this machine can look inside TLS.
+func squidBumps() bool {
+	path, err := lookPath("squid")
+	if err != nil {
+		return false
+	}
+	said, err := exec.Command(path, "-v").Output()
+	return err == nil && strings.Contains(string(said), "--with-openssl") && isFile(squidCertgen)
+}
+
+// squidCertgen makes squid's certificates, in a process of its own.
+const squidCertgen = "/usr/lib/squid/security_file_certgen"
 
 func quoted(names []string) string { return `"` + strings.Join(names, "\",\n  \"") + `"` }
 
@@ -76,7 +106,12 @@ decisions = "decisions.json"
 per_client = 20000
 [state]
 dir = "state"
+[inspection]
+enabled = true
+[tls]
+ca_file = "origin.pem"
 `, s.http, admin[0], admin[1], s.site.dns),
+		"origin.pem": string(s.site.identity.certPEM),
 		"rules.toml": fmt.Sprintf(`version = 1
 [[allow]]
 name     = "pages"
@@ -90,18 +125,69 @@ hosts    = [%q]
 ports    = [%d]
 protocol = "tcp"
 because  = "benchmark"
-`, quoted(s.hosts), s.site.http.Port, originName, s.site.tunnel.Port),
+[[allow]]
+name     = "inspected"
+hosts    = [%[3]q]
+ports    = [%[5]d]
+protocol = "tls"
+methods  = ["GET"]
+because  = "benchmark"
+`, quoted(s.hosts), s.site.http.Port, originName, s.site.tunnel.Port, s.site.https.Port),
 	})
-	return command{argv: []string{bin, "run", "--config", filepath.Join(s.dir, "gatehouse.toml")}}, err
+	config := filepath.Join(s.dir, "gatehouse.toml")
+	for _, args := range [][]string{{"init"}, {"export", "--out", filepath.Join(s.dir, trustFile)}} {
+		if err == nil {
+			err = runQuietly(bin, append([]string{"ca", args[0], "--config", config}, args[1:]...)...)
+		}
+	}
+	return command{argv: []string{bin, "run", "--config", config}}, err
+}
+
+// runQuietly runs a program to its end; the error has what it said.
+func runQuietly(argv0 string, args ...string) error {
+	if said, err := exec.Command(argv0, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", filepath.Base(argv0), strings.Join(args, " "), err, said)
+	}
+	return nil
+}
+
+// squidBump is the part of squid's configuration that looks inside TLS: it asks
+// for the origin's certificate first and makes one like it, as ssl_bump is meant.
+func squidBump(s setup) (string, error) {
+	ca, err := newKeyPair("squid's inspection CA", true)
+	if err != nil {
+		return "", err
+	}
+	err = writeFiles(s.dir, map[string]string{
+		trustFile: string(ca.certPEM), "bump.pem": string(ca.certPEM) + string(ca.keyPEM), "origin.pem": string(s.site.identity.certPEM),
+	})
+	if err == nil {
+		err = runQuietly(squidCertgen, "-c", "-s", filepath.Join(s.dir, "certificates"), "-M", "4MB")
+	}
+	return fmt.Sprintf(`http_port %[1]s ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB tls-cert=%[2]s/bump.pem
+sslcrtd_program %[3]s -s %[2]s/certificates -M 4MB
+sslcrtd_children 1
+acl first at_step SslBump1
+ssl_bump peek first
+ssl_bump bump all
+tls_outgoing_options cafile=%[2]s/origin.pem
+`, s.tunnel, s.dir, squidCertgen), err
 }
 
 func prepareSquid(s setup) (command, error) {
+	bump := ""
+	if squidBumps() {
+		var err error
+		if bump, err = squidBump(s); err != nil {
+			return command{}, err
+		}
+	}
 	err := writeFiles(s.dir, map[string]string{
 		"names": strings.Join(s.hosts, "\n") + "\n",
 		"hosts": originAddress + " " + originName + "\n",
 		"squid.conf": fmt.Sprintf(`http_port %s
 acl names dstdomain "%s/names"
-acl site port %s %s
+acl site port %s %s %[6]s
 http_access allow names site
 http_access deny all
 hosts_file %[2]s/hosts
@@ -116,7 +202,7 @@ pinger_enable off
 shutdown_lifetime 0 seconds
 visible_hostname bench.example.org
 max_filedescriptors %[5]d
-`, s.http, s.dir, port(s.site.http), port(s.site.tunnel), descriptorLimit),
+%[7]s`, s.http, s.dir, port(s.site.http), port(s.site.tunnel), descriptorLimit, port(s.site.https), bump),
 	})
 	return command{argv: []string{s.binary, "-N", "-f", filepath.Join(s.dir, "squid.conf")}}, err
 }

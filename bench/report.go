@@ -25,6 +25,8 @@ var rows = []row{
 	{"bulk-1", "bulk-1", "bulk through 1 tunnel: CPU s/GiB", true},
 	{"bulk-8", "bulk-8", "bulk through 8 tunnels: CPU s/GiB", true},
 	{"refuse", "refuse", "refusal of a GET, kept alive: CPU µs", true},
+	{"inspect", "inspect", "small GET inside inspected TLS, kept alive: CPU µs", true},
+	{"inspect-new", "inspect-new", "inspected tunnel with its handshake, a small GET, close: CPU µs", true},
 	{"down-p50", "down", "delay of a chunk to the client, median: µs", false},
 	{"down-p99", "down", "the same, 99th of 100: µs", false},
 	{"up-p50", "up", "delay of a chunk to the origin, median: µs", false},

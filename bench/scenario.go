@@ -31,6 +31,12 @@ var scenarios = []scenario{
 	{"duplex", measureDuplex},
 	{"refuse", measureRefusal},
 	{"idle", measureIdle},
+	{"inspect", func(ctx context.Context, b *bench, i *instance) (values, error) {
+		return measureInspected(ctx, b, i, "inspect", false)
+	}},
+	{"inspect-new", func(ctx context.Context, b *bench, i *instance) (values, error) {
+		return measureInspected(ctx, b, i, "inspect-new", true)
+	}},
 	{"names", measureNames},
 	{"start", measureStart},
 }

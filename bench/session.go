@@ -17,6 +17,7 @@ import (
 type route struct {
 	http, tunnel string // addresses to connect to
 	proxy        bool   // a tunnel begins with CONNECT
+	inspect      string // where a tunnel is opened that is looked into
 	name, denied string // host names to ask for
 	refusal      int    // status of the answer for the second
 	site         *site
@@ -182,8 +183,10 @@ func openTunnel(ctx context.Context, r route, until time.Time) (net.Conn, error)
 	return c, nil
 }
 
-func askTunnel(c net.Conn, r route) error {
-	authority := net.JoinHostPort(r.name, strconv.Itoa(r.site.tunnel.Port))
+func askTunnel(c net.Conn, r route) error { return askTunnelTo(c, r.name, r.site.tunnel.Port) }
+
+func askTunnelTo(c net.Conn, host string, port int) error {
+	authority := net.JoinHostPort(host, strconv.Itoa(port))
 	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", authority, authority); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,7 +14,9 @@ import (
 type site struct {
 	doors
 	http, tunnel *net.TCPAddr
-	dns          string // address of the name server, UDP
+	https        *net.TCPAddr
+	identity     keyPair // of the origin behind TLS
+	dns          string  // address of the name server, UDP
 }
 
 // originAddress is not 127.0.0.1, so that no proxy finds its own address there.
@@ -34,6 +37,13 @@ func newSite() (*site, error) {
 	if s.tunnel, err = s.open(originAddress+":0", serveTunnel); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("opening the tcp service: %w", err)
+	}
+	if s.identity, err = newKeyPair(originName, false); err == nil {
+		s.https, err = s.open(originAddress+":0", serveHTTPS(&tls.Config{Certificates: []tls.Certificate{s.identity.Certificate}}))
+	}
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("opening the origin behind TLS: %w", err)
 	}
 	names, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -34,6 +34,7 @@ type target struct {
 	asked, unlisted string
 	refusal         int  // status of its refusals; 0: 403
 	straight        bool // no proxy: joins each connection to the origin
+	bumps           bool // tunnels that are looked into have a port of their own
 }
 
 // setup is what a program is to be set up with.
@@ -53,6 +54,7 @@ type instance struct {
 	target  *target
 	program *program // nil for the straight way
 	route   route
+	dir     string        // with the files of the program
 	started time.Duration // from exec to the first answered request
 }
 
@@ -78,6 +80,10 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int)
 	i.route.http, i.route.tunnel = ports[0], ports[1]
 	if i.route.proxy {
 		i.route.tunnel = i.route.http
+	}
+	i.dir, i.route.inspect = dir, ports[0]
+	if t.bumps {
+		i.route.inspect = ports[1]
 	}
 	c, err := t.prepare(setup{dir: dir, binary: t.binary, http: ports[0], tunnel: ports[1], hosts: hostNames(i.route.name, names), site: s})
 	if err != nil {
