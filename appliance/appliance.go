@@ -50,6 +50,8 @@ type Appliance struct {
 	decisions *flow.Log
 	file      io.Closer // of the decision log; nil: standard output
 	tally     *metrics.Tally
+	used      *usedAddresses
+	book      *flow.Book
 	rulebook  *rulebook
 	trial     *trial
 	ca        *caShelf // of inspection
@@ -70,7 +72,7 @@ func New(o Options) *Appliance {
 	if a.Drain == 0 {
 		a.Drain = 8 * time.Second
 	}
-	a.tags = newTagShelf(a.Config.Azure.Tags)
+	a.tags = a.Config.newTags()
 	a.ca = newCAShelf(a.Config, a.Now)
 	a.ring = flow.NewRing(keptDecisions)
 	a.decisions = a.newDecisionLog()
@@ -80,7 +82,9 @@ func New(o Options) *Appliance {
 		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
-	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions}, Faults: a.sinkFault}
+	a.used = new(usedAddresses)
+	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used}, Faults: a.sinkFault}
+	a.book = book
 	a.told = a.newTold()
 	a.wall = a.newWall()
 	a.gate = a.newGate(book)

@@ -95,9 +95,12 @@ type InspectConfig struct {
 	Dir     string `toml:"dir"` // relative to state.dir
 }
 
+// fetchWeekly is the setting of azure.fetch that has the gate fetch the list.
+const fetchWeekly = "weekly"
+
 // AzureConfig says where the service tags come from.
 type AzureConfig struct {
-	Tags  string `toml:"tags"`  // a file or a folder of them; empty: built in
+	Tags  string `toml:"tags"`  // a file or a folder of them; empty: built in, or fetched to state.dir
 	Fetch string `toml:"fetch"` // "off"; "weekly" is not in this version
 }
 
@@ -168,6 +171,9 @@ func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	at, problems := rules.Decode(name, text, &c)
 	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir} {
 		*path = beside(name, *path)
+	}
+	if c.Azure.Tags == "" && c.Azure.Fetch == fetchWeekly {
+		c.Azure.Tags = filepath.Join(c.State.Dir, "azure")
 	}
 	if c.Log.Decisions != "stdout" {
 		c.Log.Decisions = beside(name, c.Log.Decisions)

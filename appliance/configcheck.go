@@ -47,7 +47,6 @@ func (c *configCheck) notYet() {
 		{len(c.Listen.Gateway) > 0, "listen.gateway", "take redirected connections", "gateway = []", "clients use listen.proxy instead"},
 		{len(c.Listen.GatewayFrom) > 0, "listen.gateway_from", "take redirected connections", "gateway_from = []", "clients use listen.proxy instead"},
 		{len(c.Upstreams) > 0, "upstream", "go through a parent proxy", "remove the [[upstream]] tables", "gatehouse needs a direct way out"},
-		{c.Azure.Fetch == "weekly", "azure.fetch", "fetch service tags by itself", `fetch = "off"`, "download ServiceTags_Public_*.json and name its folder in azure.tags"},
 	} {
 		if k.stated {
 			c.report(k.path, codeVersion, "this version does not "+k.lacks, k.fix, k.instead)

@@ -82,6 +82,29 @@ func (c *Control) Reload(ctx context.Context, force bool) (taken bool, words str
 	return status == http.StatusOK, string(body), err
 }
 
+// TakeTags has the appliance take the service tags that azure.tags leads to,
+// whatever there is to be said against them.
+func (c *Control) TakeTags(ctx context.Context) error {
+	status, body, err := c.ask(ctx, http.MethodPost, "/tags")
+	if err == nil && status != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(body)))
+	}
+	return err
+}
+
+// UsedAddresses asks for the addresses that rules with an Azure tag have led to
+// since the appliance was started.
+func (c *Control) UsedAddresses(ctx context.Context) (list []UsedAddress, err error) {
+	status, body, err := c.ask(ctx, http.MethodGet, "/addresses")
+	switch {
+	case err != nil:
+		return nil, err
+	case status != http.StatusOK:
+		return nil, errors.New(strings.TrimSpace(string(body)))
+	}
+	return list, json.Unmarshal(body, &list)
+}
+
 // Decision asks for the account of one of the last decisions.
 func (c *Control) Decision(ctx context.Context, id string) (Account, error) {
 	var a Account

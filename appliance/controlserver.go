@@ -23,6 +23,15 @@ func (a *Appliance) controlHandler() http.Handler {
 		force, _ := strconv.ParseBool(r.FormValue("force"))
 		tell(w, a.rulebook.Reload(!force))
 	})
+	mux.HandleFunc("POST /tags", func(w http.ResponseWriter, _ *http.Request) {
+		if refused := a.tagsChanged(true); refused != "" {
+			http.Error(w, refused, http.StatusUnprocessableEntity)
+		}
+	})
+	mux.HandleFunc("GET /addresses", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(a.used.list())
+	})
 	mux.HandleFunc("POST /doctor", a.serveDoctor)
 	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		found := a.find(r.Context(), strings.ToUpper(r.PathValue("id")))

@@ -26,7 +26,7 @@ func (c *Config) Env() rules.Env {
 // commands that ask without a running appliance.
 func (c *Config) EnvNow() (rules.Env, error) {
 	env := c.Env()
-	shelf := newTagShelf(c.Azure.Tags)
+	shelf := c.newTags()
 	f, err := shelf.read()
 	if err != nil {
 		return env, err

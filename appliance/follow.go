@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -87,26 +88,38 @@ func (a *Appliance) tagsWatcher() *watcher {
 	return &watcher{
 		path: path, log: a.Log, judged: a.tags.Judged,
 		look: func() sight { return lookAtPath(path) },
-		act:  func(sight) { a.guarded("service tags", a.tagsChanged) },
+		act:  func(sight) { a.guarded("service tags", func() { a.tagsChanged(false) }) },
 	}
 }
 
 // tagsChanged puts changed tags in force together with a policy made from them,
-// or neither: a file that lacks a tag in use changes nothing.
-func (a *Appliance) tagsChanged() {
+// or neither: what an import would refuse changes nothing, unless it is forced.
+func (a *Appliance) tagsChanged(force bool) (refused string) {
+	a.tags.turn.Lock()
+	defer a.tags.turn.Unlock()
 	f, err := a.tags.read()
 	if err != nil {
-		a.Log.Error("the changed Azure service tags cannot be read", "err", err)
-		a.rulebook.Tags(err.Error())
-		return
+		return a.tagsRefused("the changed Azure service tags cannot be read", err.Error())
+	}
+	against := objections(a.tags.file(), f, tagsOf(a.rulebook.Status().Loaded))
+	if len(against) > 0 && !force {
+		return a.tagsRefused("the changed Azure service tags are not taken; the tags in force stay. If they are meant: gatehouse azure import --force",
+			fmt.Sprintf("%s: %s; the tags in force stay", f.Name, strings.Join(against, "; ")))
 	}
 	previous := a.tags.swap(f)
 	if problems := a.rulebook.Renew(); problems != nil {
 		a.tags.swap(previous)
-		a.Log.Error("the changed Azure service tags do not fit the rules in force; the tags in force stay", "file", f.Name, "problems", brief(problems))
-		a.rulebook.Tags(fmt.Sprintf("%s does not fit the rules in force; the tags in force stay", f.Name))
-		return
+		return a.tagsRefused("the changed Azure service tags do not fit the rules in force; the tags in force stay",
+			fmt.Sprintf("%s does not fit the rules in force: %s; the tags in force stay", f.Name, strings.Join(brief(problems), "; ")))
 	}
 	a.rulebook.Tags("")
 	a.sayTags()
+	return ""
+}
+
+// tagsRefused says in the log and in the status why tags were not taken.
+func (a *Appliance) tagsRefused(message, why string) string {
+	a.Log.Error(message, "err", why)
+	a.rulebook.Tags(why)
+	return why
 }

@@ -133,6 +133,9 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 		w := a.tagsWatcher()
 		all.Go(func() { w.run(ctx) })
 	}
+	if a.Config.Azure.Fetch == fetchWeekly {
+		a.fetchTags(ctx, &all)
+	}
 	if a.ca.dir != "" {
 		w := a.caWatcher()
 		all.Go(func() { w.run(ctx) })

@@ -16,7 +16,7 @@ import (
 
 // TagsInForce is the file of service tags that the configuration leads to.
 func (c *Config) TagsInForce() (*servicetags.File, error) {
-	return newTagShelf(c.Azure.Tags).read()
+	return c.newTags().read()
 }
 
 // TagImport is what would change if a file of service tags took the place of the
@@ -49,10 +49,11 @@ func (c *Config) WeighTags(files Files, path string) (*TagImport, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.weigh(files, before, after, text)
+}
+
+func (c *Config) weigh(files Files, before, after *servicetags.File, text []byte) (*TagImport, error) {
 	i := &TagImport{Before: before, After: after, Changes: servicetags.Compare(before, after), text: text, to: c.Azure.Tags}
-	if after.Older(before) {
-		i.object("it is older: change number %d of %s, where %d of %s is in force", after.ChangeNumber, day(after.Date), before.ChangeNumber, day(before.Date))
-	}
 	if err := i.askRules(c, files); err != nil {
 		return nil, err
 	}
@@ -72,10 +73,6 @@ func readBounded(path string) ([]byte, error) {
 		return nil, fmt.Errorf("azure service tags: %s is larger than %d MiB, and no list of service tags", path, servicetags.MaxBytes>>20)
 	}
 	return os.ReadFile(path)
-}
-
-func (i *TagImport) object(format string, args ...any) {
-	i.Objections = append(i.Objections, fmt.Sprintf(format, args...))
 }
 
 // Uses reports whether the rules use a tag.
@@ -119,33 +116,14 @@ func (i *TagImport) askRules(c *Config, files Files) error {
 		return err
 	}
 	i.InUse = tagsOf(present)
-	for _, tag := range i.InUse {
-		old, _ := i.Before.Prefixes(tag)
-		switch now, ok := i.After.Prefixes(tag); {
-		case !ok:
-			i.object("it lacks %s, which the rules use", tag)
-		case servicetags.Shrinks(old, now):
-			i.object("it has lost more than a third of %s: %d ranges, where %d are in force", tag, len(now), len(old))
-		}
-	}
+	i.Objections = objections(i.Before, i.After, i.InUse)
 	_, problems, err := c.loadWith(files, i.After)
 	if err != nil {
 		for _, line := range brief(problems) {
-			i.object("with it the rules cannot be loaded: %s", line)
+			i.Objections = append(i.Objections, "with it the rules cannot be loaded: "+line)
 		}
 	}
 	return nil
-}
-
-func tagsOf(loaded *rules.Loaded) []string {
-	var names []string
-	for _, r := range loaded.Policy.Rules() {
-		for _, t := range r.Addresses.Tags {
-			names = append(names, t.Name)
-		}
-	}
-	slices.SortFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return slices.CompactFunc(names, strings.EqualFold)
 }
 
 var errNoTagsPath = errors.New("azure.tags of gatehouse.toml names no place to import to; set it to a folder, like tags = \"azure\", and make that folder")

@@ -1,8 +1,11 @@
 package appliance
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"gatehouse/internal/servicetags"
@@ -12,8 +15,17 @@ import (
 // the copy built in. It is a rules.TagSource.
 type tagShelf struct {
 	path    string // empty: built in
+	fetched bool   // the gate fetches it; until then: built in
 	current atomic.Pointer[servicetags.File]
+	turn    sync.Mutex             // of those who put tags in force while the gate runs
 	judged  atomic.Pointer[string] // digest of what was read last, whatever became of it
+}
+
+// newTags is the shelf of a configuration.
+func (c *Config) newTags() *tagShelf {
+	s := newTagShelf(c.Azure.Tags)
+	s.fetched = c.Azure.Fetch == fetchWeekly
+	return s
 }
 
 // newTagShelf begins with the copy built in.
@@ -32,6 +44,9 @@ func (s *tagShelf) read() (*servicetags.File, error) {
 	digest := lookAtPath(s.path).digest
 	s.judged.Store(&digest)
 	f, err := servicetags.LoadPath(s.path)
+	if s.fetched && (errors.Is(err, servicetags.ErrNone) || errors.Is(err, fs.ErrNotExist)) {
+		return servicetags.Builtin(), nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("azure.tags: %w; the tags in force stay", err)
 	}

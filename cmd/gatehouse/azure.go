@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -22,7 +23,8 @@ func newAzure() *cobra.Command {
 		Short: "the Azure service tags that the rules refer to",
 		Long: `azure tells of the lists in which Microsoft publishes the addresses of Azure by
 service and region: the ServiceTags_Public_*.json of download id 56519, weekly.
-gatehouse fetches none by itself; put a current one in force by "azure import".`,
+Put a current one in force by "azure import", or have the gate fetch it each
+week: fetch = "weekly" below [azure] in gatehouse.toml.`,
 	}
 	show := &cobra.Command{Use: "show", Short: "the list in force, and the tags of it that the rules use", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showTags(cmd, f) }}
@@ -132,10 +134,30 @@ func (f azureFlags) weigh(cmd *cobra.Command, path string) (*appliance.TagImport
 		return nil, err
 	}
 	printChanges(cmd.OutOrStdout(), i)
+	printFallingOut(cmd, c, i)
 	for _, o := range i.Objections {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gatehouse: %s: %s\n", path, o)
 	}
 	return i, nil
+}
+
+// printFallingOut tells which addresses that were used lately no tag in use would
+// hold any longer: by the word of the running gate, else of its decision log.
+func printFallingOut(cmd *cobra.Command, c *appliance.Config, i *appliance.TagImport) {
+	out := cmd.OutOrStdout()
+	used, err := appliance.NewControl(c.State.Dir).UsedAddresses(cmd.Context())
+	if err != nil && c.Log.Decisions != "stdout" && c.Log.Format == "json" {
+		used, err = appliance.UsedInLog(c.Log.Decisions)
+	}
+	if err != nil {
+		fmt.Fprintln(out, "which addresses in use would fall out is not known: no running gatehouse answers, and there is no decision log to read")
+		return
+	}
+	list := i.FallingOut(used)
+	for _, a := range list {
+		fmt.Fprintf(out, "in use and no longer in %s: %s (%s, last on %s)\n", a.Tag, a.Addr, a.Host, a.Last.Format(time.DateTime))
+	}
+	fmt.Fprintf(out, "%d of %d addresses in use would fall out of the tags that the rules use\n", len(list), len(used))
 }
 
 // printChanges tells of the tags in use range by range, and of the others how
@@ -174,5 +196,22 @@ func importTags(cmd *cobra.Command, f azureFlags, path string, force bool) error
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "imported to %s\n", to)
+	if len(i.Objections) > 0 {
+		return insist(cmd, f)
+	}
 	return nil
+}
+
+// insist has the running gate take a list that it would not take by itself.
+func insist(cmd *cobra.Command, f azureFlags) error {
+	_, c, err := f.settings(cmd)
+	if err != nil {
+		return err
+	}
+	err = appliance.NewControl(c.State.Dir).TakeTags(cmd.Context())
+	if errors.Is(err, appliance.ErrNotRunning) {
+		fmt.Fprintln(cmd.OutOrStdout(), "no running gatehouse answers; it takes the list when it is started")
+		return nil
+	}
+	return err
 }

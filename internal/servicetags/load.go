@@ -3,6 +3,7 @@ package servicetags
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,9 @@ var Builtin = sync.OnceValue(func() *File {
 	f.Date = builtinDate
 	return f
 })
+
+// ErrNone says that a folder holds no list.
+var ErrNone = errors.New("no ServiceTags_Public_*.json")
 
 // LoadPath reads a file, or the newest ServiceTags_*.json of a folder. Newest
 // is the latest day in a name, or in its absence the latest change of a file;
@@ -99,7 +103,7 @@ func newest(dir string) (string, error) {
 			return filepath.Join(dir, best), nil
 		}
 	}
-	return "", fmt.Errorf("no ServiceTags_Public_*.json in %s", dir)
+	return "", fmt.Errorf("%w in %s", ErrNone, dir)
 }
 
 // issued is the day in a file's name, else its last change.
