@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -62,6 +63,46 @@ var shapes = map[string]func() []byte{
 		})
 	},
 	"1,000 tables, the same 100 hosts": func() []byte { return bulk(1000, 100, func(int) string { return "site" }) },
+}
+
+// BenchmarkLongLine checks files of one line at two sizes: the work grows with
+// the size and not with its square.
+func BenchmarkLongLine(b *testing.B) {
+	for _, item := range []string{`{name="a",`, `{name="é/",host="x"},`, "[[", "a = 1 "} {
+		for _, size := range []int{256 << 10, 512 << 10} {
+			text := []byte("allow=[" + strings.Repeat(item, size/len(item)))
+			b.Run(fmt.Sprintf("%q/%d KiB", item, size>>10), func(b *testing.B) {
+				env := testEnv(b)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					loaded, _ := Load("rules.toml", text, env)
+					require.Nil(b, loaded)
+				}
+			})
+		}
+	}
+}
+
+// What a rule costs while it is read, and what is kept of it, is bounded: a
+// hundred thousand fit where the gate has room for them. The bounds are twice
+// what it costs, so that they tell of another order and not of another compiler.
+func TestARuleCostsLittleMemory(t *testing.T) {
+	const rules = 10_000
+	text, env := tables(rules, func(i int) string { return fmt.Sprintf(`hosts = ["host-%d.example.org"]`, i) }), testEnv(t)
+	Default() // what is made once is not counted
+	_, _ = Load("rules.toml", Default(), env)
+	var before, during, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	loaded, problems := Load("rules.toml", text, env)
+	runtime.ReadMemStats(&during)
+	require.NotNil(t, loaded, "%v", problems)
+	require.Less(t, (during.TotalAlloc-before.TotalAlloc)/rules, uint64(9_000), "bytes for each rule while it is read")
+	loaded.Problems, problems = nil, nil
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, (int64(after.HeapAlloc)-int64(before.HeapAlloc))/rules, int64(2_000), "bytes for each rule in force")
+	runtime.KeepAlive(loaded)
 }
 
 func BenchmarkLoadShapes(b *testing.B) {
