@@ -59,7 +59,7 @@ func Create(dir string, o Options) (*Authority, error) {
 
 // Rotate makes a further generation beside those that are there. From
 // Options.From on it signs in place of the present one, which stays trusted
-// until it ends.
+// until it ends. It may take a second.
 func Rotate(dir string, o Options) (*Authority, error) {
 	kept, err := certificateFiles(dir)
 	if err != nil {
@@ -70,6 +70,10 @@ func Rotate(dir string, o Options) (*Authority, error) {
 	}
 	o.fill()
 	for slices.ContainsFunc(kept, beginsAt(o.From)) {
+		if !o.From.After(o.Now) { // it is to sign at once: then at once is a second later
+			time.Sleep(time.Second)
+			o.Now = o.Now.Add(time.Second)
+		}
 		o.From = o.From.Add(time.Second)
 	}
 	return add(dir, o)
