@@ -83,7 +83,7 @@ func (r *rule) deniesInside(f *facts, s *survey) bool {
 		return false
 	case r.Paths != nil && !slices.ContainsFunc(r.Paths, func(g Glob) bool { return g.Match(f.path) }):
 		return false
-	case r.Uploads != nil && !(f.body && slices.Contains(r.Uploads, f.upload)):
+	case r.Uploads != nil && !(f.body && r.refusesUpload(f)):
 		return false
 	case len(r.Upgrades) > 0 && !slices.Contains(r.Upgrades, f.upgrade):
 		return false

@@ -25,6 +25,7 @@ type facts struct {
 	method  string
 	path    Path
 	upload  MediaType
+	parts   []MediaType // of the upload, each type once
 	upgrade string
 
 	aliases []Host
@@ -88,7 +89,7 @@ func (r *rule) fell(c candidate, f *facts, s *survey) Step {
 			return StepMethod
 		case !r.listsPath(f.path):
 			return StepPath
-		case r.Uploads != nil && f.body && !slices.Contains(r.Uploads, f.upload):
+		case r.Uploads != nil && f.body && !r.takesUpload(f):
 			return StepUpload
 		case f.upgrade != "" && !r.listsUpgrade(f.upgrade):
 			return StepUpgrade

@@ -173,6 +173,10 @@ func (e *exchange) describeWay(p *policy.Permit) {
 // blame finds out whose fault it is that the origin gave no answer.
 func (e *exchange) blame(err error) *refusal {
 	var malformed http1.Error
+	var part *partRefused
+	if errors.As(e.upload.trouble(), &part) {
+		return refusalFor(part.verdict)
+	}
 	if errors.As(e.upload.trouble(), &malformed) {
 		return refusalOf(bad("The body of the request is not well-formed."))
 	}
@@ -288,6 +292,9 @@ func (e *exchange) guard() {
 
 // finish closes the entry in the book.
 func (e *exchange) finish() {
+	if v, ok := e.upload.verdict(); ok && e.verdict.Allowed() {
+		e.settle(v, e.permit())
+	}
 	e.passage.note(func(r *flow.Record) {
 		r.Sent += e.upload.sent()
 		r.Received += e.received

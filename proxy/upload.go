@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse/internal/http1"
+	"gatehouse/policy"
 )
 
 // upload hands a request's body on as it comes, unchanged, while its framing is
@@ -20,10 +21,12 @@ type upload struct {
 	chunks  chunkedBody
 	octets  atomic.Int64 // of content so far
 
-	whole   atomic.Bool           // all of it came, and was well-formed
-	failure atomic.Pointer[error] // why it never will
-	done    chan struct{}         // closed when the goroutine has ended; nil where there is none
-	listens *atomic.Bool          // cleared when nobody reads from the client any more
+	whole   atomic.Bool                    // all of it came, and was well-formed
+	failure atomic.Pointer[error]          // why it never will
+	done    chan struct{}                  // closed when the goroutine has ended; nil where there is none
+	parts   *parts                         // nil where nobody tells them apart
+	judged  atomic.Pointer[policy.Verdict] // of them, where it is not that they pass
+	listens *atomic.Bool                   // cleared when nobody reads from the client any more
 }
 
 func newUpload(e *exchange) *upload {
@@ -32,20 +35,40 @@ func newUpload(e *exchange) *upload {
 	}
 	u := &upload{client: e.client, listens: &e.listens, chunked: e.head.Body.Kind == http1.Chunked, left: e.head.Body.Length}
 	u.chunks.Limits.HeadBytes = e.server.config.HeaderBytes
+	u.judgesParts(e)
 	return u
 }
 
 // take checks the next piece. n bytes of it belong to the body, and pass is what
 // may go on now.
 func (u *upload) take(piece []byte) (n int, pass []byte, err error) {
+	if u.parts == nil {
+		return u.frame(piece, nil)
+	}
+	n, pass, err = u.frame(piece, u.content)
+	if err == nil && u.whole.Load() {
+		err = u.ends()
+	}
+	if err != nil {
+		u.whole.Store(false)
+		return n, nil, err
+	}
+	return n, pass, nil
+}
+
+// frame checks the framing of the next piece, and shows its content.
+func (u *upload) frame(piece []byte, content func([]byte) error) (n int, pass []byte, err error) {
 	if !u.chunked {
 		n = int(min(u.left, int64(len(piece))))
 		u.left -= int64(n)
 		u.octets.Add(int64(n))
 		u.whole.Store(u.left == 0)
-		return n, piece[:n], nil
+		if content != nil {
+			err = content(piece[:n])
+		}
+		return n, piece[:n], err
 	}
-	n, pass, err = u.chunks.take(piece, nil)
+	n, pass, err = u.chunks.take(piece, content)
 	u.octets.Store(u.chunks.Data())
 	u.whole.Store(err == nil && u.chunks.Done())
 	return n, pass, err

@@ -1,0 +1,57 @@
+package policy
+
+import (
+	"slices"
+	"time"
+)
+
+// Part asks whether one part of a multipart upload may be sent. The parts add
+// up: one rule must permit the upload's own type and every part so far.
+type Part struct {
+	At     time.Time
+	Permit Permit // of the request, or of the part before
+	// Type is the part's media type, the zero value where it cannot be told.
+	Type MediaType
+}
+
+// Part judges a part of an upload.
+func (p *Policy) Part(q Part) (Verdict, Permit) {
+	if p == nil || !q.Permit.IssuedBy(p) || !q.Permit.facts.knows(knowRequest) {
+		return Verdict{}, Permit{}
+	}
+	f := q.Permit.facts
+	f.at = q.At
+	if !slices.Contains(f.parts, q.Type) {
+		f.parts = append(slices.Clip(f.parts), q.Type) // the permit before keeps its own
+	}
+	return p.decide(f)
+}
+
+// JudgesParts reports whether some live rule of the host speaks of uploads, so
+// that the parts of one have to be told apart.
+func (p *Policy) JudgesParts(permit Permit) bool {
+	if p == nil || !permit.IssuedBy(p) || !permit.facts.body {
+		return false
+	}
+	f := permit.facts
+	speaks := func(r *rule) bool { return r.Uploads != nil && !r.expired(f.at) && r.names(f.client) }
+	found := slices.ContainsFunc(p.everywhere, func(i int32) bool { return speaks(&p.rules[i]) })
+	f.near.each(func(c candidate) bool {
+		found = found || speaks(&p.rules[c.rule])
+		return !found
+	})
+	return found
+}
+
+// takesUpload reports whether an allow lists the upload's type and those of all
+// its parts.
+func (r *rule) takesUpload(f *facts) bool {
+	return slices.Contains(r.Uploads, f.upload) &&
+		!slices.ContainsFunc(f.parts, func(m MediaType) bool { return !slices.Contains(r.Uploads, m) })
+}
+
+// refusesUpload reports whether a deny lists the upload's type or that of a part.
+func (r *rule) refusesUpload(f *facts) bool {
+	return slices.Contains(r.Uploads, f.upload) ||
+		slices.ContainsFunc(f.parts, func(m MediaType) bool { return slices.Contains(r.Uploads, m) })
+}
