@@ -501,7 +501,7 @@ func TestWithoutAnAuthorityNothingIsOpenedUnseen(t *testing.T) {
 		status, body := ask("www.example.com")
 		require.Equal(t, 403, status)
 		require.Contains(t, body, "was not made for www.example.com")
-		require.Contains(t, body, "--for www.example.com")
+		require.Contains(t, body, "gatehouse ca init --rotate")
 		r := g.tunnel()
 		require.Equal(t, policy.NoPolicy, r.Verdict.Reason)
 		require.Equal(t, flow.NotCovered, r.Fault)
