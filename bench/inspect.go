@@ -160,9 +160,18 @@ func measureInspected(ctx context.Context, b *bench, i *instance, row string, ea
 	}
 	authority := net.JoinHostPort(i.route.name, strconv.Itoa(b.site.https.Port))
 	request := fmt.Appendf(nil, "GET /small HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", authority)
-	cpu, ops, err := perOperation(ctx, b.plan, b.plan.Clients, i, func(until time.Time) work {
-		return &peering{ctx: ctx, route: i.route, config: config, request: request, each: each, until: until}
-	})
+	clients := make(chan *peering, b.plan.Clients)
+	for range b.plan.Clients {
+		p := &peering{ctx: ctx, route: i.route, config: config, request: request, each: each, until: time.Now().Add(2 * startPatience)}
+		defer p.close()
+		if !each { // handshakes cost so much more that none may fall into the window
+			if _, err := p.step(); err != nil {
+				return nil, err
+			}
+		}
+		clients <- p
+	}
+	cpu, ops, err := perOperation(ctx, b.plan, b.plan.Clients, i, func(time.Time) work { return <-clients })
 	if err != nil {
 		return nil, err
 	}
