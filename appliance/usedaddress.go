@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/servicetags"
 )
 
 // UsedAddress is an address that a passage led to, or that a DNS question was
@@ -16,6 +17,8 @@ type UsedAddress struct {
 	Addr netip.Addr `json:"addr"`
 	Host string     `json:"host"`
 	Last time.Time  `json:"last"`
+	// Cluster is that of the Service Bus namespace that Host is, by its aliases.
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // usedAddresses remembers the addresses that rules with an Azure tag led to, so
@@ -49,7 +52,16 @@ func (u *usedAddresses) note(r *flow.Record) {
 	if _, known := u.seen[r.IP]; !known && len(u.seen) >= usedMost {
 		u.forget()
 	}
-	u.seen[r.IP] = UsedAddress{r.IP, r.Host, r.Time}
+	u.seen[r.IP] = UsedAddress{r.IP, r.Host, r.Time, clusterOf(r.CNAME)}
+}
+
+func clusterOf(aliases []string) string {
+	for _, alias := range aliases {
+		if cluster, ok := servicetags.Cluster(alias); ok {
+			return cluster
+		}
+	}
+	return ""
 }
 
 func (u *usedAddresses) forget() {

@@ -16,7 +16,7 @@ import (
 
 func used(addr, host string, at time.Time) *flow.Record {
 	rule := &policy.Rule{Name: "bus", Addresses: policy.Addresses{Tags: []policy.Tag{{Name: "ServiceBus.NorthEurope"}}}}
-	return &flow.Record{ID: "GH-00000000", Surface: policy.DNS, Time: at, Client: netip.MustParseAddr("10.20.0.5"), Host: host, IP: netip.MustParseAddr(addr),
+	return &flow.Record{ID: "GH-00000000", Surface: policy.DNS, Time: at, Client: netip.MustParseAddr("10.20.0.5"), Host: host, CNAME: []string{"ns-sb2-prod-db3-001.cloudapp.net"}, IP: netip.MustParseAddr(addr),
 		Verdict: policy.Verdict{Effect: policy.Allow, Reason: policy.Matched, Rule: rule}}
 }
 
@@ -26,6 +26,7 @@ func TestItIsSaidWhichAddressesInUseFallOut(t *testing.T) {
 	var u usedAddresses
 	u.Record(used("13.74.107.71", "emergeen.servicebus.windows.net", at))
 	u.Record(used("13.69.227.65", "emergeen.servicebus.windows.net", at.Add(time.Minute)))
+	require.Equal(t, "prod-db3-001", u.list()[0].Cluster)
 	refused, elsewhere := used("20.50.72.1", "a.example.org", at), used("13.69.227.66", "b.example.org", at)
 	refused.Verdict.Effect, elsewhere.Verdict.Rule = policy.Deny, &policy.Rule{}
 	u.Record(refused)

@@ -28,7 +28,7 @@ week: fetch = "weekly" below [azure] in gatehouse.toml.`,
 	}
 	show := &cobra.Command{Use: "show", Short: "the list in force, and the tags of it that the rules use", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showTags(cmd, f) }}
-	lookup := &cobra.Command{Use: "lookup IP", Short: "the tags that hold an address (exit code 1: none)", Args: cobra.ExactArgs(1),
+	lookup := &cobra.Command{Use: "lookup IP", Short: "the tags that hold an address, or whose relay gateway a name is (exit code 1: none)", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return lookupTags(cmd, f, args[0]) }}
 	diff := &cobra.Command{Use: "diff FILE", Short: "what importing a list would change (exit code 1: it would be refused)", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return diffTags(cmd, f, args[0]) }}
@@ -91,12 +91,17 @@ func dated(f *servicetags.File) string {
 
 func lookupTags(cmd *cobra.Command, f azureFlags, s string) error {
 	addr, err := netip.ParseAddr(s)
-	if err != nil {
-		return fmt.Errorf("%q is no IP address; write one like 13.74.107.71", s)
+	_, _, gateway := servicetags.Gateway(s)
+	if err != nil && !gateway {
+		return fmt.Errorf("%q is no IP address, and not the name of a relay gateway; write one like 13.74.107.71", s)
 	}
 	_, c, err := f.settings(cmd)
 	if err != nil {
 		return err
+	}
+	if gateway {
+		fmt.Fprintln(cmd.OutOrStdout(), relayNote(cmd.Context(), c.State.Dir, strings.ToLower(s)))
+		return nil
 	}
 	tags, err := c.TagsInForce()
 	if err != nil {

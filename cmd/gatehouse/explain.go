@@ -106,6 +106,11 @@ func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account
 	if err != nil {
 		return none, err
 	}
+	if config, _, err := files.ReadConfig(); err == nil && config != nil {
+		if note := relayNote(cmd.Context(), config.State.Dir, c.Dest.Host.Name()); note != "" {
+			notes = append(notes, note)
+		}
+	}
 	explained := loaded.Policy.Explain(c)
 	a := appliance.NewAccount(target, explained)
 	if text, err := files.ReadRules(); err == nil && files.Rules != "" {
