@@ -25,8 +25,10 @@ type clientConn struct {
 	// tunnel is the passage of the CONNECT whose inside is read here; nil on
 	// the proxy port itself.
 	tunnel *tunnel
-	inside atomic.Pointer[clientConn] // what is read inside the tunnel opened here
-	idle   atomic.Bool                // waits for a request
+	// redirect is how the connection came to the gateway port; nil elsewhere.
+	redirect *redirect
+	inside   atomic.Pointer[clientConn] // what is read inside the tunnel opened here
+	idle     atomic.Bool                // waits for a request
 
 	// ctx ends when the connection is given up. It lives here because it costs
 	// too much to make one for each request, and no request outlives it.
@@ -72,6 +74,9 @@ func clientAddr(conn net.Conn) netip.Addr {
 		return ap.Addr().Unmap().WithZone("")
 	}
 }
+
+// balanced reports whether a load balancer has connected, and not a client.
+func (c *clientConn) balanced() bool { return c.redirect != nil && c.redirect.balanced(c.addr) }
 
 // serve reads and serves requests until the connection is done.
 func (c *clientConn) serve() {

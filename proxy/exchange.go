@@ -72,8 +72,13 @@ func (c *clientConn) newExchange() *exchange {
 	e.streams.Store(false)
 	e.matter = matter{head: &c.head, policy: s.deps.Policy.Policy(), now: s.deps.Now(), end: "done"}
 	surface := policy.HTTP
-	if e.passage = &c.passage; c.head.method == http.MethodConnect && c.tunnel == nil {
+	switch e.passage = &c.passage; {
+	case c.redirect != nil:
+		surface = policy.Gateway
+	case c.head.method == http.MethodConnect && c.tunnel == nil:
 		surface = policy.CONNECT
+	}
+	if surface != policy.HTTP {
 		e.passage = &passage{} // may outlive the connection's goroutine
 	}
 	s.begin(e.passage, surface, c.addr, e.policy, e.now, c.cut)

@@ -94,7 +94,7 @@ func (s *Server) begin(p *passage, surface policy.Surface, client netip.Addr, in
 		Group: inForce.Group(client), PolicySHA: inForce.SHA256(),
 	}
 	p.mu.Lock()
-	p.server, p.cut, p.opaque = s, cut, surface == policy.CONNECT
+	p.server, p.cut, p.opaque = s, cut, surface != policy.HTTP
 	p.record, p.permit, p.stopped, p.ended = record, policy.Permit{}, "", false
 	p.mu.Unlock()
 	s.deps.Book.Opened(surface)

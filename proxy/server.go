@@ -64,7 +64,10 @@ type Deps struct {
 	// Own reports whether an address is one of the appliance's own listeners:
 	// those are never dialled. Nil: there are none.
 	Own func(netip.AddrPort) bool
-	Now func() time.Time // nil: time.Now
+	// Told knows what redirected connections are for that show no name. Nil:
+	// nobody was told anything.
+	Told Told
+	Now  func() time.Time // nil: time.Now
 }
 
 // Server is the gate. Make one with New; Serve may be called for several
@@ -176,6 +179,11 @@ func (d *Deps) fill() {
 // closes ln and returns nil. It returns an error where the listener itself
 // fails. Connections it took go on until they end or Shutdown ends them.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return s.take(ctx, ln, func(conn net.Conn) { s.accept(newClientConn(s, conn)) })
+}
+
+// take hands each connection to accept.
+func (s *Server) take(ctx context.Context, ln net.Listener, accept func(net.Conn)) error {
 	if !s.attend(ln) {
 		return ln.Close()
 	}
@@ -187,7 +195,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			s.accept(conn)
+			accept(conn)
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case !transient(err):
@@ -230,13 +238,12 @@ func (s *Server) leave(ln net.Listener) {
 
 // accept gives a connection a goroutine of its own, or, beyond the limits,
 // politely no.
-func (s *Server) accept(conn net.Conn) {
-	c := newClientConn(s, conn)
+func (s *Server) accept(c *clientConn) {
 	s.mu.Lock()
-	full := s.open >= s.config.Connections || s.perClient[c.addr] >= s.config.PerClient
+	full := s.open >= s.config.Connections || s.perClient[c.addr] >= s.config.PerClient && !c.balanced()
 	if s.draining.Load() {
 		s.mu.Unlock()
-		conn.Close()
+		c.conn.Close()
 		return
 	}
 	if !full {
@@ -255,6 +262,19 @@ func (s *Server) accept(conn net.Conn) {
 	default:
 		s.crew.Go(func() { s.work(c) })
 	}
+}
+
+// recount counts a connection for the client that a load balancer names, and not
+// for the load balancer. It reports whether the client may have one more.
+func (s *Server) recount(c *clientConn, client netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.perClient[c.addr]--; s.perClient[c.addr] == 0 {
+		delete(s.perClient, c.addr)
+	}
+	c.addr = client
+	s.perClient[client]++
+	return s.perClient[client] <= s.config.PerClient
 }
 
 // mostResting is how many goroutines wait for a connection at most.
@@ -281,13 +301,22 @@ func (s *Server) work(c *clientConn) {
 
 func (s *Server) serve(c *clientConn) {
 	defer s.gone(c)
-	c.serve()
+	if c.redirect != nil {
+		c.serveRedirected()
+	} else {
+		c.serve()
+	}
 	c.letGo()
 }
 
 // overLimit refuses a connection with 503. Only so many are told at one time:
 // beyond that a flood would cost more to refuse than to serve.
 func (s *Server) overLimit(c *clientConn) {
+	if c.redirect != nil { // no words reach it
+		defer s.busy.Done()
+		c.refuseAtTheDoor(false)
+		return
+	}
 	select {
 	case s.refusing <- struct{}{}:
 		go func() {
