@@ -121,7 +121,7 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: roots,
 	}, proxy.Deps{
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
-		Own: func(to netip.AddrPort) bool { return a.doors.own(to) },
+		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Told: a.told,
 	})
 }
 
@@ -202,6 +202,9 @@ func (a *Appliance) Addresses() map[string][]string {
 	}
 	for _, ln := range a.doors.dnsTCP {
 		at["dns"] = append(at["dns"], ln.Addr().String())
+	}
+	for _, ln := range a.doors.gateway {
+		at["gateway"] = append(at["gateway"], ln.Addr().String())
 	}
 	for _, ln := range a.doors.pac {
 		at["pac"] = append(at["pac"], ln.Addr().String())

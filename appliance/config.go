@@ -35,8 +35,8 @@ type ListenConfig struct {
 	Admin       Address   `toml:"admin"`        // state, reload, metrics, health
 	Metrics     []Address `toml:"metrics"`      // metrics and health, nothing else
 	PAC         []Address `toml:"pac"`          // /proxy.pac and /wpad.dat, nothing else
-	Gateway     []Address `toml:"gateway"`      // not in this version
-	GatewayFrom []Network `toml:"gateway_from"` // not in this version
+	Gateway     []Address `toml:"gateway"`      // redirected TCP (transparent)
+	GatewayFrom []Network `toml:"gateway_from"` // senders of the PROXY protocol
 	AdminNames  []string  `toml:"admin_names"`  // further Host names of the admin listener
 	WebConfig   string    `toml:"web_config"`   // TLS and login of the admin listener
 }

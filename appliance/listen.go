@@ -15,6 +15,7 @@ type listeners struct {
 	dnsUDP  []*net.UDPConn
 	metrics []net.Listener
 	pac     []net.Listener
+	gateway []net.Listener
 	admin   net.Listener
 	control net.Listener // nil where state.dir cannot hold it
 }
@@ -27,6 +28,7 @@ func openListeners(c ListenConfig) (*listeners, error) {
 		each(c.DNS, "listen.dns", l.dns),
 		each(c.Metrics, "listen.metrics", func(at string) error { return l.tcp(&l.metrics, at) }),
 		each(c.PAC, "listen.pac", func(at string) error { return l.tcp(&l.pac, at) }),
+		each(c.Gateway, "listen.gateway", func(at string) error { return l.tcp(&l.gateway, at) }),
 		each([]Address{c.Admin}, "listen.admin", func(at string) (err error) {
 			l.admin, err = net.Listen(network("tcp", at), at)
 			return err
@@ -96,7 +98,7 @@ func (l *listeners) close() {
 
 // streams are all that is open but UDP.
 func (l *listeners) streams() []net.Listener {
-	all := slices.Concat(l.proxy, l.dnsTCP, l.metrics, l.pac)
+	all := slices.Concat(l.proxy, l.dnsTCP, l.metrics, l.pac, l.gateway)
 	for _, ln := range []net.Listener{l.admin, l.control} {
 		if ln != nil {
 			all = append(all, ln)

@@ -82,6 +82,9 @@ func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
 	for _, ln := range a.doors.metrics {
 		g.Go(func() error { return a.serveHTTP(serving, ln, a.scrapeHandler(), "") })
 	}
+	for _, ln := range a.doors.gateway {
+		g.Go(func() error { return a.gate.ServeGateway(serving, ln, prefixesOf(a.Config.Listen.GatewayFrom)) })
+	}
 	for _, ln := range a.doors.pac {
 		g.Go(func() error { return a.serveHTTP(serving, ln, a.pacHandler(), "") })
 	}
