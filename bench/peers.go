@@ -17,10 +17,10 @@ func targets(gatehouse string) []*target {
 		{
 			name: "gatehouse", is: "decisions logged to a file as JSON, metrics on, names asked of a name server and cached",
 			version: []string{gatehouse, "version"},
-			prepare: func(s setup) (command, error) { return prepareGatehouse(gatehouse, s) },
+			prepare: func(s setup) (command, error) { return prepareGatehouse(gatehouse, s) }, list: "rules.toml",
 		}, {
 			name: "squid", is: "Debian's; one worker, no cache, no access log, names from a hosts file",
-			binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid, bumps: true, skips: squidSkips(),
+			binary: "squid", version: []string{"squid", "-v"}, prepare: prepareSquid, list: "names", bumps: true, skips: squidSkips(),
 		}, {
 			name: "trafficserver", is: "Debian's; a remap line for each name, one event thread, no cache, no log",
 			binary: "traffic_server", version: []string{"traffic_server", "--version"}, refusal: http.StatusNotFound,
@@ -53,11 +53,11 @@ func targets(gatehouse string) []*target {
 			},
 		},
 	}
-	for _, t := range list[2:] { // they do not look inside TLS, or not so
+	for _, t := range list[2:] { // they do not look inside TLS, or not so, and read nothing again when told by a signal
 		if t.skips == nil {
 			t.skips = map[string]string{}
 		}
-		t.skips["inspect"], t.skips["inspect-new"] = "", ""
+		t.skips["inspect"], t.skips["inspect-new"], t.skips["reload"] = "", "", ""
 	}
 	return list
 }

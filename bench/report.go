@@ -42,6 +42,9 @@ var rows = []row{
 	{"refuse-few", "names", "refusal, %FEW% host names: CPU µs", false},
 	{"refuse-many", "names", "refusal, %MANY% host names: CPU µs", true},
 	{"names-mib", "names", "memory of %MANY% host names: MiB (PSS)", true},
+	{"reload-cpu", "reload", "reading %MANY% host names again: CPU ms", true},
+	{"reload-stall", "reload", "the slowest of the requests meanwhile: ms", false},
+	{"reload-failed", "reload", "requests that failed meanwhile", false},
 	{"start-few", "start", "exec to first answer, %FEW% host names: ms", true},
 	{"start-many", "names", "exec to first answer, %MANY% host names: ms", true},
 }

@@ -38,6 +38,7 @@ var scenarios = []scenario{
 		return measureInspected(ctx, b, i, "inspect-new", true)
 	}},
 	{"names", measureNames},
+	{"reload", measureReload},
 	{"start", measureStart},
 }
 

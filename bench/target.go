@@ -29,6 +29,8 @@ type target struct {
 	// skips are scenarios that it cannot run, by key, with the reason; an empty one
 	// goes without saying.
 	skips map[string]string
+	// list is the file with its names, to which a comment may be added.
+	list string
 	// asked and unlisted are host names in place of the site's, for a program that
 	// cannot resolve those.
 	asked, unlisted string
