@@ -34,9 +34,9 @@ func form(parts ...string) string {
 }
 
 const (
-	field  = "Content-Disposition: form-data; name=\"year\"\r\n\r\n7"
-	table  = "Content-Disposition: form-data; name=\"f\"; filename=\"pupils.csv\"\r\nContent-Type: text/csv; charset=utf-8\r\n\r\na,b\r\n1,2"
-	binary = "Content-Disposition: form-data; name=\"f\"; filename=\"secret-name.exe\"\r\nContent-Type: application/octet-stream\r\n\r\nMZ\x90\x00"
+	field      = "Content-Disposition: form-data; name=\"year\"\r\n\r\n7"
+	table      = "Content-Disposition: form-data; name=\"f\"; filename=\"pupils.csv\"\r\nContent-Type: text/csv; charset=utf-8\r\n\r\na,b\r\n1,2"
+	executable = "Content-Disposition: form-data; name=\"f\"; filename=\"secret-name.exe\"\r\nContent-Type: application/octet-stream\r\n\r\nMZ\x90\x00"
 )
 
 // uploadCases are uploads to a rule with uploads = multipart/form-data,
@@ -52,8 +52,8 @@ var uploadCases = []struct {
 	{"a part that mentions the boundary within a line passes", "multipart/form-data; boundary=frontier", "", form(field + " x--frontier"), true},
 	{"a part with bare line feeds and long lines passes", "multipart/form-data; boundary=frontier", "", form(table + strings.Repeat("x", 5000) + "\n\n" + strings.Repeat("y", 300)), true},
 	{"an empty part passes", "multipart/form-data; boundary=frontier", "", "--frontier\r\n\r\n--frontier--\r\n", true},
-	{"a part that is not listed does not", "multipart/form-data; boundary=frontier", "", form(field, binary), false},
-	{"nor the first one", "multipart/form-data; boundary=frontier", "", form(binary), false},
+	{"a part that is not listed does not", "multipart/form-data; boundary=frontier", "", form(field, executable), false},
+	{"nor the first one", "multipart/form-data; boundary=frontier", "", form(executable), false},
 	{"nor one that says its type twice", "multipart/form-data; boundary=frontier", "", form("Content-Type: text/plain\r\nContent-Type: text/plain\r\n\r\nx"), false},
 	{"nor one whose type says nothing", "multipart/form-data; boundary=frontier", "", form("Content-Type: ?\r\n\r\nx"), false},
 	{"nor one whose header is folded", "multipart/form-data; boundary=frontier", "", form("Content-Type:\r\n application/octet-stream\r\n\r\nx"), false},
@@ -64,14 +64,14 @@ var uploadCases = []struct {
 	{"nor one that ends in a bare line feed", "multipart/form-data; boundary=frontier", "", form(field + "\r\n--frontier\nContent-Type: application/octet-stream\n\nx"), false},
 	{"nor a header with bare line feeds", "multipart/form-data; boundary=frontier", "", form("X: y\nContent-Type: application/octet-stream\r\n\r\nx"), false},
 	{"nor a boundary that goes on", "multipart/form-data; boundary=frontier", "", form(field + "\r\n--frontiersman\r\nContent-Type: application/octet-stream\r\n\r\nx"), false},
-	{"nor a part behind the end", "multipart/form-data; boundary=frontier", "", form(field) + form(binary), false},
+	{"nor a part behind the end", "multipart/form-data; boundary=frontier", "", form(field) + form(executable), false},
 	{"nor an upload that stops before its end", "multipart/form-data; boundary=frontier", "", "--frontier\r\n" + field + "\r\n", false},
 	{"nor one without a boundary", "multipart/form-data", "", form(field), false},
 	{"nor one with an empty boundary", "multipart/form-data; boundary=\"\"", "", form(field), false},
 	{"nor one with two boundaries", "multipart/form-data; boundary=frontier; boundary=other", "", form(field), false},
 	{"nor a compressed one", "multipart/form-data; boundary=frontier", "Content-Encoding: gzip\r\n", form(field), false},
 	{"nor another kind of multipart", "multipart/mixed; boundary=frontier", "", form(field), false},
-	{"a body that is no multipart goes by its own type", "text/csv", "", form(binary), true},
+	{"a body that is no multipart goes by its own type", "text/csv", "", form(executable), true},
 }
 
 func TestUploadsAreJudgedPartByPart(t *testing.T) { overBoth(t, testUploadsAreJudgedPartByPart) }
@@ -115,7 +115,7 @@ func testAPartThatIsRefusedCutsTheUpload(t *testing.T, over carrier) {
 	s.Head()
 	c.Chunk("--frontier\r\n" + field)
 	s.ExpectChunk("--frontier\r\n" + field) // it is not held back
-	c.Chunk("\r\n--frontier\r\n" + binary)
+	c.Chunk("\r\n--frontier\r\n" + executable)
 	rest, _ := s.Ended()
 	require.NotContains(t, rest, "MZ")
 	require.NotContains(t, rest, "\r\n0\r\n", "it never looks complete")
@@ -127,7 +127,7 @@ func testAPartThatIsRefusedCutsTheUpload(t *testing.T, over carrier) {
 func TestPartsAreNotToldApartWhereNoRuleSpeaksOfUploads(t *testing.T) {
 	o := carrier{}.origin(t)
 	g := carrier{}.gate(t, options{}, carrier{}.allow(www, o.Port))
-	body := "--frontier\r\n" + binary // it does not even end
+	body := "--frontier\r\n" + executable // it does not even end
 	c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=frontier\r\nContent-Length: %[2]d\r\n\r\n%[3]s", o.Port, len(body), body)
 	s := o.Take(t)
 	s.Head()
