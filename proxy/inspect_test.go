@@ -588,6 +588,37 @@ func TestATunnelThatIsLookedIntoEndsWithItsPermission(t *testing.T) {
 	}
 }
 
+func TestATunnelThatNeedNoLongerBeLookedIntoEndsBehindItsRequest(t *testing.T) {
+	g, o := inspecting(t, options{})
+	c := g.inside(g.site)
+	s := o.Take(t)
+	for _, test := range []struct {
+		name   string
+		rule   policy.Rule
+		closes bool
+	}{
+		{"the same rules again", insideTLS.allow(www, o.Port), false},
+		{"rules that forbid it", allow(www, o.Port, overTLS, func(r *policy.Rule) { r.Inspect = policy.InspectNever }), true},
+	} {
+		g.swap(policy.Enforce, test.rule)
+		g.server.Review()
+		c.Say("GET / HTTP/1.1\r\nHost: %s\r\n\r\n", g.site)
+		s.Head()
+		s.Say(okAnswer)
+		resp, body := c.Response("GET")
+		require.Equal(t, "ok", body, test.name)
+		require.Equal(t, test.closes, resp.Close, test.name)
+	}
+	c.Ended()
+	r := g.tunnel()
+	require.Equal(t, policy.Matched, r.Verdict.Reason)
+	require.Empty(t, r.Fault)
+	again := g.connect(www, o.Port)
+	secure := tls.Client(again.Conn, &tls.Config{ServerName: www, RootCAs: originAuthority(t).Roots})
+	require.NoError(t, secure.Handshake(), "it is still looked into")
+	o.Take(t)
+}
+
 func TestAnIdleTunnelThatIsLookedIntoDoesNotHoldUpShutdown(t *testing.T) {
 	g, _ := inspecting(t, options{})
 	c := g.inside(g.site)

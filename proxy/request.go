@@ -23,6 +23,7 @@ func (e *exchange) admit(f *flaw) *refusal {
 	case e.head.method == http.MethodConnect:
 		return nil // judged by connect
 	}
+	e.closes = e.secure() && !e.client.tunnel.wanted(e)
 	return e.judge()
 }
 

@@ -46,6 +46,21 @@ func (t *tunnel) takeOver(hello clienthello.Hello, early []byte) {
 	t.ended(err, inside.exchange.passage == nil && time.Since(began) < soon)
 }
 
+// wanted reports whether the rules by which a request inside is judged want the
+// tunnel looked into. Where they no longer do, the request is the tunnel's last:
+// the client comes again and is left alone.
+func (t *tunnel) wanted(e *exchange) bool {
+	if e.policy == t.looked {
+		return true
+	}
+	v, _ := e.policy.Connect(policy.Connect{At: e.now, Surface: policy.CONNECT, Client: e.client.addr, Dest: t.dest})
+	if v.Effect != policy.Inspect {
+		return false
+	}
+	t.looked = e.policy
+	return true
+}
+
 // soon is how long after the handshake a client that leaves without a request may
 // have left because of the certificate.
 const soon = 5 * time.Second

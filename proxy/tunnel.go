@@ -27,6 +27,7 @@ type tunnel struct {
 	// certificate that its client gets to see; nil where it is not.
 	inspection *inspection
 	shown      *tls.Certificate
+	looked     *policy.Policy // the newest that was found to want it
 }
 
 // connect judges a CONNECT and reaches its destination. Only then the client is
@@ -42,6 +43,7 @@ func (e *exchange) connect() *refusal {
 	case !v.Allowed():
 		return refusalFor(v)
 	case v.Effect == policy.Inspect:
+		t.looked = e.policy
 		if refused := t.look(v); refused != nil {
 			return refused
 		}
