@@ -161,6 +161,10 @@ func (d *document) room(l Level) bool {
 	return d.told[l] <= mostTold
 }
 
+// toldEnough reports whether no further error would be told: then the file is
+// refused, and reading more rules of it would only cost time.
+func (d *document) toldEnough() bool { return d.told[Error] > mostTold }
+
 // reportFile adds a problem of the file as a whole.
 func (d *document) reportFile(c *Code, fix, format string, args ...any) {
 	d.problems = append(d.problems, Problem{

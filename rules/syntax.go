@@ -46,8 +46,8 @@ func parse(name string, raw []byte) *document {
 // mostRead bounds, in bytes, how much is read again to find further syntax
 // errors, and mostSyntaxErrors how many are looked for.
 const (
-	mostRead         = 64 << 20
-	mostSyntaxErrors = 200
+	mostRead         = 32 << 20
+	mostSyntaxErrors = 100
 )
 
 // readable refuses what is not UTF-8 before anything else is tried.

@@ -17,9 +17,15 @@ func (c *compiler) rules() {
 		c.pack(&c.file.Packs[i], seen)
 	}
 	for i := range c.file.Allows {
+		if c.doc.toldEnough() {
+			break
+		}
 		c.rule(&c.file.Allows[i], false)
 	}
 	for i := range c.file.Denies {
+		if c.doc.toldEnough() {
+			break
+		}
 		c.rule(&c.file.Denies[i], true)
 	}
 	slices.SortStableFunc(c.entries, func(a, b *entry) int { return a.span.start - b.span.start })
