@@ -140,7 +140,7 @@ func (s *caShelf) state() []string {
 		return []string{fmt.Sprintf("warning: inspection is on and cannot begin: %v; until then hosts whose rules need a look inside TLS are refused (no-policy), all others go by their outer rules", s.failure())}
 	}
 	now, c := s.now(), a.Present().Certificate
-	lines := []string{fmt.Sprintf("inspection: on, for %d domains, under the CA %q until %s", len(a.Present().Domains()), c.Subject.CommonName, c.NotAfter.Format(time.DateOnly))}
+	lines := []string{fmt.Sprintf("inspection: on, for %s, under the CA %q until %s", few(a.Present().Domains()), c.Subject.CommonName, c.NotAfter.Format(time.DateOnly))}
 	if next, ok := a.Next(); ok {
 		lines = append(lines, fmt.Sprintf("inspection: the CA %q signs from %s on; every client must trust it by then", next.Certificate.Subject.CommonName, next.Begins().Format(time.DateOnly)))
 	}

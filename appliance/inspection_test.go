@@ -58,7 +58,7 @@ func TestInspectionWithoutACARefusesWhatItWouldLookInto(t *testing.T) {
 
 	made, err := ca.Create(filepath.Join(s.dir, "state", "ca"), ca.Options{Domains: []string{"groupcall.test"}})
 	require.NoError(t, err)
-	s.eventually("inspection: on, for 1 domains")
+	s.eventually("inspection: on, for groupcall.test, under the CA")
 	require.Equal(t, made.Issuer().Certificate, s.ca.authority().Issuer().Certificate)
 	require.Eventually(t, func() bool {
 		return !strings.Contains(scrape(t, s.tally), "gatehouse_inspection_ca_expiry_timestamp_seconds 0\n")
@@ -85,7 +85,7 @@ func TestARulesFileBeyondTheCAIsRefusedUntilTheCAIsMadeForIt(t *testing.T) {
 
 	_, err = ca.Rotate(folder, ca.Options{Domains: []string{"groupcall.test", "example.org"}})
 	require.NoError(t, err)
-	s.eventually("inspection: on, for 2 domains")
+	s.eventually("inspection: on, for example.org, groupcall.test, under the CA")
 	require.Eventually(t, func() bool {
 		_, body := s.admin("GET", "/readyz")
 		return !strings.Contains(body, "problem: ")
