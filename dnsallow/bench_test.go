@@ -22,7 +22,7 @@ type nobody struct{}
 func (nobody) Record(*flow.Record) {}
 
 // crowded is the school's rules among so many other names.
-func crowded(b *testing.B, names int) *policy.Policy {
+func crowded(b testing.TB, names int) *policy.Policy {
 	r := allow(b, "crowd", "www.example.org")
 	for i := range names {
 		r.Hosts = append(r.Hosts, hosts(b, fmt.Sprintf("host-%d.example.net", i))...)

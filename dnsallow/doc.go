@@ -17,6 +17,10 @@
 // answer, outcome), and what comes of it is laid ready. Both finish their reply
 // from the same draft; a fuzz test and ServerConfig.NoShelf hold them together.
 //
+// An upstream is asked by a letter, in the goroutine that wants to know; only
+// where it fails or takes long do others race it (exchange). What the answers led
+// to is in a book of its own, Told, for those who see only addresses.
+//
 // What the package is not: a recursive resolver (it asks others to recurse), a
 // validator of DNSSEC, or a place where anything is decided: package policy
 // does that.
