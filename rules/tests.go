@@ -98,7 +98,7 @@ func (c *compiler) runTests(p *policy.Policy) {
 			continue
 		}
 		q.AsIfInspected = false
-		if v := p.Explain(q.Case).Verdict; q.Secure && (v.Allowed() && !v.Would) != q.allow {
+		if v := p.Explain(q.Case).Verdict; (q.Secure || q.Kind == policy.CaseConnect) && (v.Allowed() && !v.Would) != q.allow {
 			c.doc.report(codeTestInspect, q.text.at(), "", "this holds only with inspection; without it, it is %s", outcome(v))
 		}
 	}
