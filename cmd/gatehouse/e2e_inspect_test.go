@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -51,6 +52,10 @@ upgrades = ["websocket"]
 name  = "shaky"
 hosts = ["expired.example.org"]
 paths = ["/*"]
+[[allow]]
+name    = "by-address"
+hosts   = ["127.0.0.12"]
+methods = ["GET"]
 [[allow]]
 name    = "pinned"
 hosts   = ["pinned.example.org"]
@@ -128,7 +133,7 @@ func newSecureWorld(t *testing.T) *secureWorld {
 	w.origins = filepath.Join(t.TempDir(), "origins.pem")
 	require.NoError(t, os.WriteFile(w.origins, pemOf(w.ca.Certificate.Certificate[0]), 0o644))
 
-	site := w.ca.Sign(t, nil, "www.groupcall.co.uk", "*.groupcall.com", "pinned.example.org", "itunes.apple.com")
+	site := w.ca.Sign(t, nil, "www.groupcall.co.uk", "*.groupcall.com", "pinned.example.org", "itunes.apple.com", "127.0.0.12")
 	w.serve(t, "127.0.0.12:443", site)
 	w.serve(t, "127.0.0.14:443", w.ca.Sign(t, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
@@ -255,7 +260,7 @@ func askings(t *testing.T) (all []asking) {
 		}
 	}
 	require.GreaterOrEqual(t, seen, 14)
-	return all
+	return append(all, asking{"an address", "127.0.0.12", "GET", "/?type=text/plain", "", 200, "", "text", true})
 }
 
 // askAll asks all of them one after another, and holds what the clients saw and
@@ -374,10 +379,15 @@ func latin1(s string) string {
 // opensslAsk asks as programs of 2010 do: TLS 1.2, no ALPN, AES in CBC.
 func (g *gate) opensslAsk(t *testing.T, trusted string, a asking) (int, string) {
 	t.Helper()
+	name := []string{"-servername", a.host, "-verify_hostname", a.host}
+	if net.ParseIP(a.host) != nil {
+		name = []string{"-noservername", "-verify_ip", a.host}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*nettest.Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "openssl", "s_client", "-proxy", g.proxy, "-connect", a.host+":443", "-servername", a.host,
-		"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA", "-CAfile", trusted, "-verify_return_error", "-verify_hostname", a.host, "-quiet", "-ign_eof")
+	args := []string{"s_client", "-proxy", g.proxy, "-connect", a.host + ":443", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA",
+		"-CAfile", trusted, "-verify_return_error", "-quiet", "-ign_eof"}
+	cmd := exec.CommandContext(ctx, "openssl", append(args, name...)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	request := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", a.method, a.path, a.host)
 	if a.upload != "" {

@@ -109,14 +109,16 @@ func (s *signer) template(host policy.Host, now time.Time) (*x509.Certificate, e
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, SubjectKeyId: s.keyID,
 	}
+	// A common name is for people who look at the certificate. An address is none:
+	// OpenSSL would hold it against the name constraints of the CA.
+	c.Subject = pkix.Name{Organization: []string{"Gatehouse inspection"}}
 	switch name := host.String(); {
 	case host.IsIP():
 		c.IPAddresses = []net.IP{host.Addr().AsSlice()}
-		c.Subject = pkix.Name{CommonName: name}
 	case len(name) <= longestCommonName:
-		c.DNSNames = []string{name}
-		c.Subject = pkix.Name{CommonName: name}
-	default: // the name stands in SAN alone, which RFC 5280 then wants critical
+		c.Subject.CommonName = name
+		fallthrough
+	default:
 		c.DNSNames = []string{name}
 	}
 	return c, nil

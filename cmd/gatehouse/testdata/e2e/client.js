@@ -12,7 +12,7 @@ function tunnel(host) {
     connect.on('response', (answer) => reject(new Error('CONNECT was answered ' + answer.statusCode)));
     connect.on('connect', (answer, socket) => {
       if (answer.statusCode !== 200) return reject(new Error('CONNECT was answered ' + answer.statusCode));
-      const secure = tls.connect({ socket, servername: host }, () => resolve(secure));
+      const secure = tls.connect(require('net').isIP(host) ? { socket, host } : { socket, servername: host }, () => resolve(secure));
       secure.on('error', reject);
     });
     connect.end();
