@@ -45,8 +45,6 @@ func TestTypesLookThroughContentCodings(t *testing.T) {
 }
 
 func testTypesLookThroughContentCodings(t *testing.T, over carrier) {
-	o := over.origin(t)
-	g := over.gate(t, options{}, over.allow(www, o.Port, types("*.inf", "text/plain")))
 	text := strings.Repeat("[Version]\r\nSignature=\"$Windows NT$\"\r\n", 50)
 	for _, test := range []struct {
 		name, coding, body string
@@ -72,6 +70,8 @@ func testTypesLookThroughContentCodings(t *testing.T, over carrier) {
 		{"a beginning that breaks off in rubbish shows what it shows", "gzip", encode(t, "gzip", program)[:60] + strings.Repeat("\xff", 600), policy.TypeMismatch},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			o := over.origin(t)
+			g := over.gate(t, options{}, over.allow(www, o.Port, types("*.inf", "text/plain")))
 			c := g.get(www, o.Port, "/a.inf")
 			s := o.Take(t)
 			s.Head()
