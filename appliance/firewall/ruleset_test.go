@@ -4,6 +4,7 @@ import (
 	"flag"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -86,6 +87,20 @@ func TestTheRulesetOfAPlan(t *testing.T) {
 			require.Equal(t, string(want), got)
 			require.Equal(t, got, Ruleset(plan), "the same plan is the same text")
 		})
+	}
+}
+
+// TestTheKernelTakesTheRuleset needs root and nft, and is asked for by
+// GATEHOUSE_NETNS=required. It loads into a network namespace of its own.
+func TestTheKernelTakesTheRuleset(t *testing.T) {
+	if os.Getenv("GATEHOUSE_NETNS") != "required" {
+		t.Skip("it loads firewalls: as root, with GATEHOUSE_NETNS=required")
+	}
+	for name := range plans() {
+		file := filepath.Join("testdata", name+".nft")
+		script := "nft --check -f $0 && nft -f $0 && nft list ruleset > $1/once && nft -f $0 && nft list ruleset > $1/twice && cmp $1/once $1/twice"
+		out, err := exec.Command("unshare", "-n", "sh", "-c", strings.ReplaceAll(script, "nft list ruleset", "nft --stateless list ruleset"), file, t.TempDir()).CombinedOutput()
+		require.NoError(t, err, "%s\n%s", name, out)
 	}
 }
 
