@@ -315,8 +315,6 @@ func TestTheLimitsHoldForClientsBehindALoadBalancer(t *testing.T) {
 	first.Close()
 	s.Close()
 	require.Equal(t, "client-closed", g.entry().End)
-	come(t, gateway, to("127.0.0.1", o.Port)).Say("again")
-	o.Take(t).Expect("again")
 }
 
 func (g *gate) refusedAtTheLimit(t *testing.T, c *nettest.Peer) {
