@@ -5,7 +5,6 @@ package appliance
 import (
 	"context"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,15 +42,16 @@ func TestADoorThatNobodyAttendsToIsNoticed(t *testing.T) {
 		}
 	}()
 	for name, doors := range map[string]listeners{
-		"the proxy hangs":                  {proxy: []net.Listener{attended, left}, admin: attended},
-		"the DNS filter hangs":             {dnsTCP: []net.Listener{left}, admin: attended},
-		"the admin listener hangs":         {proxy: []net.Listener{attended}, admin: left},
-		"the kernel accepts, nobody reads": {admin: left},
+		"the proxy hangs":          {proxy: []net.Listener{left}, admin: attended},
+		"the DNS filter hangs":     {dnsTCP: []net.Listener{left}, admin: attended},
+		"the admin listener hangs": {admin: left},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			err := (&Appliance{doors: &doors}).serves(context.Background(), 2*time.Second)
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			var late interface{ Timeout() bool }
+			require.ErrorAs(t, err, &late)
+			require.True(t, late.Timeout(), "the kernel shakes hands, nobody reads: %v", err)
 			require.ErrorContains(t, err, left.Addr().String())
 		})
 	}
