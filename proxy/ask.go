@@ -70,7 +70,7 @@ func (e *exchange) harmless() bool {
 func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal) {
 	var l *link
 	var permit *policy.Permit
-	if pooled {
+	if pooled && !e.client.tunnel.hasSpare() {
 		l, permit = e.server.pool.take(e.place(), permits)
 	}
 	if l == nil {

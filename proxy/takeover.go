@@ -63,7 +63,7 @@ func (t *tunnel) wanted(e *exchange) bool {
 
 // soon is how long after the handshake a client that leaves without a request may
 // have left because of the certificate.
-const soon = 5 * time.Second
+const soon = 10 * time.Second
 
 // unfit says why the gate and a client have no language in common; empty where
 // they may have one.

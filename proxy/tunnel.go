@@ -81,6 +81,10 @@ func (t *tunnel) reach(permits []policy.Permit) (err error) {
 	return err
 }
 
+// hasSpare reports whether the tunnel's own origin connection waits for its first
+// request. A nil tunnel has none.
+func (t *tunnel) hasSpare() bool { return t != nil && t.spare.conn.Load() != nil }
+
 // takeSpare gives the tunnel's own origin connection to its first request, if
 // the permits of that request lead there. A nil tunnel has none.
 func (t *tunnel) takeSpare(permits []policy.Permit) *net.TCPConn {

@@ -125,6 +125,8 @@ func NewTLSOrigin(t testing.TB, names ...string) *TLSOrigin {
 // Veil puts TLS in front of a double that speaks without: each connection to the
 // address it returns is carried to addr, and ends as that one ends.
 func Veil(t testing.TB, config *tls.Config, addr string) (veiled string, port int) {
+	config = config.Clone()
+	config.DynamicRecordSizingDisabled = true
 	return serve(t, func(conn net.Conn) {
 		defer conn.Close()
 		secure := tls.Server(conn, config)

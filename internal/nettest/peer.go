@@ -183,6 +183,8 @@ func newOrigin(t testing.TB, play func(net.Conn, chan<- net.Conn)) *Origin {
 // themselves.
 func NewSecureOrigin(t testing.TB, config *tls.Config) *Origin {
 	t.Helper()
+	config = config.Clone()
+	config.DynamicRecordSizingDisabled = true // what is said at once is one record, as it is one segment without TLS
 	return newOrigin(t, func(conn net.Conn, take chan<- net.Conn) {
 		secure := tls.Server(conn, config)
 		take <- secure
