@@ -313,6 +313,7 @@ func TestTheLimitsHoldForClientsBehindALoadBalancer(t *testing.T) {
 	s.Say("z")
 	first.Expect("z")
 	first.Close()
+	s.Ended() // so that the gate sees the client's end before the origin's
 	s.Close()
 	require.Equal(t, "client-closed", g.entry().End)
 }
