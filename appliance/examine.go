@@ -29,6 +29,7 @@ func Examine(ctx context.Context, files Files, config *Config, loaded *rules.Loa
 	if tags, err := a.tags.read(); err == nil {
 		a.tags.swap(tags)
 	}
+	a.ca.load() // what is wrong with it is a check
 	gate := doctor.Suspect("gate", "no running gatehouse answers at "+filepath.Join(config.State.Dir, socketName)+"; this was tried without it, by "+files.RulesName(),
 		"start it: gatehouse run")
 	return a.examine(ctx, loaded.Policy, o, gate)
@@ -60,6 +61,9 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 		doctor.Heading("machine", a.diskCheck(), a.descriptorCheck()),
 		a.azureCheck(),
 		servers,
+	}
+	if a.Config.Inspection.Enabled {
+		checks = append(checks, a.caCheck())
 	}
 	return doctor.NewReport(a.Now(), ready, append(checks, found...)...), nil
 }
@@ -131,6 +135,18 @@ func (a *Appliance) azureCheck() *doctor.Check {
 		return doctor.Suspect("Azure addresses", says, fix)
 	}
 	return doctor.Fine("Azure addresses", says)
+}
+
+// caCheck says whether the gate can look inside TLS, and for how long.
+func (a *Appliance) caCheck() *doctor.Check {
+	authority := a.ca.authority()
+	if authority == nil {
+		return doctor.Bad("inspection CA", fmt.Sprint(a.ca.failure()), "gatehouse ca init")
+	}
+	if words := a.ca.ending(a.Now()); words != "" {
+		return doctor.Suspect("inspection CA", words, "gatehouse ca init --rotate")
+	}
+	return doctor.Fine("inspection CA", "in use until "+authority.Present().Certificate.NotAfter.Format(time.DateOnly))
 }
 
 // upstreamChecks asks each DNS server by itself for a name that the rules list.

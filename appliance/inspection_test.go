@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/appliance/doctor"
 	"gatehouse/internal/ca"
 )
 
@@ -55,6 +56,11 @@ func TestInspectionWithoutACARefusesWhatItWouldLookInto(t *testing.T) {
 	require.Contains(t, body, "inspection is on and cannot begin: there is no inspection CA in "+filepath.Join(s.dir, "state", "ca")+"; run: gatehouse ca init")
 	require.Contains(t, s.said.String(), "inspection is on and cannot begin")
 	require.Contains(t, scrape(t, s.tally), "gatehouse_inspection_ca_expiry_timestamp_seconds 0\n")
+
+	report, err := NewControl(s.Config.State.Dir).Doctor(t.Context(), Examination{})
+	require.NoError(t, err)
+	require.Equal(t, doctor.Failed, found(report.Checks, "inspection CA").State)
+	require.Equal(t, "gatehouse ca init", found(report.Checks, "inspection CA").Fix)
 
 	made, err := ca.Create(filepath.Join(s.dir, "state", "ca"), ca.Options{Domains: []string{"groupcall.test"}})
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package console
 
 import (
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +22,6 @@ var functions = template.FuncMap{
 	"add":      func(a, b int) int { return a + b },
 	"join":     func(list []string) string { return strings.Join(list, ", ") },
 	"warning": func(line string) bool {
-		return !strings.HasPrefix(line, "ready") && !strings.HasPrefix(line, "mode") && !strings.HasPrefix(line, "note")
+		return slices.ContainsFunc([]string{"warning", "problem", "not ready"}, func(sort string) bool { return strings.HasPrefix(line, sort) })
 	},
 }
