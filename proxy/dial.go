@@ -109,13 +109,17 @@ func (d *dialer) passable(permits []policy.Permit) ([]policy.Permit, error) {
 	return list, nil
 }
 
+// one dials an address: the literal of one, so nothing is resolved. Not by DialTCP,
+// which takes the lack of a source address for one to bind to: the kernel then picks
+// a source port that no other connection has, whatever its destination, and there
+// are only so many.
 func (d *dialer) one(ctx context.Context, p policy.Permit) attempt {
 	var plain net.Dialer
-	conn, err := plain.DialTCP(ctx, "tcp", netip.AddrPort{}, addrPort(p))
+	conn, err := plain.DialContext(ctx, "tcp", addrPort(p).String())
 	if err != nil {
 		return attempt{err: err}
 	}
-	return attempt{conn: conn, permit: p}
+	return attempt{conn: conn.(*net.TCPConn), permit: p}
 }
 
 // dialError tells a time-out from other trouble: a context that ran out shows

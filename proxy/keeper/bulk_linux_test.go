@@ -296,3 +296,20 @@ func readAll(c *net.TCPConn, into []byte) bool {
 	_, err := io.ReadFull(c, into)
 	return err == nil
 }
+
+// A read stops short at urgent data though more is there, and nothing would tell of
+// that again.
+func TestUrgentDataDoesNotStopATunnel(t *testing.T) {
+	e := ways[0].join(t, newKeeper(t, time.Hour))
+	raw, err := e.client.Conn.(*net.TCPConn).SyscallConn()
+	require.NoError(t, err)
+	e.client.Say("before")
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		require.NoError(t, syscall.Sendto(int(fd), []byte("!"), syscall.MSG_OOB, nil))
+	}))
+	e.client.Say("after")
+	e.tunnel.Open(nil)
+	e.origin.Expect("beforeafter")
+	e.origin.Say("and back")
+	e.client.Expect("and back")
+}

@@ -81,22 +81,22 @@ func (k *Keeper) watch() {
 		now := k.now()
 		for i := range events {
 			if d := k.directionOf(keyOf(&events[i])); d != nil {
-				d.turn(h, events[i].Events&unix.EPOLLERR != 0, now)
+				d.turn(h, interest(events[i].Events), now)
 			}
 		}
 	})
 }
 
 // turn answers an event of the direction's source.
-func (d *direction) turn(h *hand, broken bool, now time.Duration) {
+func (d *direction) turn(h *hand, news interest, now time.Duration) {
 	t := d.tunnel
 	t.mu.Lock()
 	defer t.unlock()
 	if !t.over && !d.away && !d.over {
-		d.move(h, now)
+		d.move(h, news, now)
 	}
 	switch {
-	case !broken || t.over:
+	case news&unix.EPOLLERR == 0 || t.over:
 	case d.away:
 		d.doom()
 	case d.over:
@@ -108,7 +108,7 @@ func (d *direction) turn(h *hand, broken bool, now time.Duration) {
 
 // move carries what has come, until nothing more is there: the set will not tell
 // of it again. t.mu is held.
-func (d *direction) move(h *hand, now time.Duration) {
+func (d *direction) move(h *hand, news interest, now time.Duration) {
 	t := d.tunnel
 	for octets, pieces := 0, 0; octets < turnOctets && pieces < turnPieces; pieces++ {
 		n, err := h.read(d.from)
@@ -133,10 +133,17 @@ func (d *direction) move(h *hand, now time.Duration) {
 			d.giveAway(bytes.Clone(h.buf[written:n]))
 			return
 		}
-		octets += n
+		if octets += n; n < len(h.buf) && news == onlyData {
+			return
+		}
 	}
 	d.giveAway(nil)
 }
+
+// onlyData is news after which a read that does not fill its buffer has taken all
+// there was (epoll(7), question 9), and no other is needed to see that. Not so
+// beside an end, or beside urgent data, at which a read stops short.
+const onlyData interest = unix.EPOLLIN
 
 // hand makes one system call at a time, always inside a callback of the
 // connection: there the descriptor is the connection's for certain.

@@ -20,7 +20,7 @@ type set struct {
 type interest uint32
 
 const (
-	everything interest = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	everything interest = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
 	// onlyErrors: of a reset epoll tells always.
 	onlyErrors interest = unix.EPOLLET
 )

@@ -147,13 +147,14 @@ func (t *Tunnel) ended(d *direction) {
 	if t.end == 0 {
 		t.end = t.leaving(d.from)
 	}
-	if half, ok := d.to.conn.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite() // fails where the connection has failed; its own direction will find that
-	}
 	if t.up.over && t.down.over {
 		t.over = true
-		t.client.conn.Close()
+		t.client.conn.Close() // which tells them, too
 		t.origin.conn.Close()
+		return
+	}
+	if half, ok := d.to.conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite() // fails where the connection has failed; its own direction will find that
 	}
 }
 
