@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -51,11 +52,23 @@ func each(list []Address, key string, open func(at string) error) error {
 }
 
 func (l *listeners) tcp(into *[]net.Listener, at string) error {
-	ln, err := net.Listen(network("tcp", at), at)
+	ln, err := listenTCP(at)
 	if err == nil {
 		*into = append(*into, ln)
 	}
 	return err
+}
+
+// listenTCP opens a door that many come through: whatever can be said of all of
+// them is said to the listener once. Multipath TCP is not spoken, for a client of it
+// could not be asked where it was redirected from.
+func listenTCP(at string) (net.Listener, error) {
+	var door net.ListenConfig
+	door.SetMultipathTCP(false)
+	if keepAliveInherited {
+		door.KeepAlive, door.Control = -1, keepAlive
+	}
+	return door.Listen(context.Background(), network("tcp", at), at)
 }
 
 // network is tcp or udp, bound to IPv4 where the address says so: "0.0.0.0"
