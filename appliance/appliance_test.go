@@ -513,7 +513,7 @@ func TestTheCommandSocketIsForItsOwnerOnly(t *testing.T) {
 	require.True(t, taken)
 	require.Contains(t, words, "no rule changes")
 	_, err = control.Decision(t.Context(), "GH-00000000")
-	require.ErrorContains(t, err, "not among the last")
+	require.ErrorContains(t, err, "neither among the last")
 
 	require.NoError(t, s.stop())
 	_, _, err = control.Reload(t.Context(), false)

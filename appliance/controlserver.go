@@ -36,7 +36,7 @@ func (a *Appliance) controlHandler() http.Handler {
 	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		found := a.find(r.Context(), strings.ToUpper(r.PathValue("id")))
 		if found == nil {
-			http.Error(w, fmt.Sprintf("decision %s is not among the last %d; look for it in the decision log", r.PathValue("id"), keptDecisions), http.StatusNotFound)
+			http.Error(w, fmt.Sprintf("decision %s is neither among the last %d nor in the decision log of this gate", r.PathValue("id"), keptDecisions), http.StatusNotFound)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -45,10 +45,30 @@ func (a *Appliance) controlHandler() http.Handler {
 	return mux
 }
 
-// find looks for a decision. A client is told its id a moment before the passage
+// searchTime bounds the search in a decision log of many pieces.
+const searchTime = 30 * time.Second
+
+// find looks for a decision among those in memory, then in the decision log.
+func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
+	if found := a.findRecent(ctx, id); found != nil {
+		return found
+	}
+	if a.Config.Log.Decisions == "stdout" || a.Config.Log.Format != "json" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
+	found, err := flow.Find(ctx, a.Config.Log.Decisions, id)
+	if err != nil {
+		a.Log.Warn("the decision log could not be searched", "id", id, "err", err)
+	}
+	return found
+}
+
+// findRecent looks in memory. A client is told its id a moment before the passage
 // has ended and is written down, so an unknown one is looked for again for a
 // while.
-func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
+func (a *Appliance) findRecent(ctx context.Context, id string) *flow.Record {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)

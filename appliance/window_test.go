@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"gatehouse/appliance/console"
 )
 
 // post sends a form to the admin listener as a browser does.
@@ -80,6 +82,25 @@ func TestTheConsoleTellsWhatWasDecidedAndWhy(t *testing.T) {
 	status, body = s.admin("GET", "/api/v1/decisions?n=0&host=nowhere")
 	require.Equal(t, 200, status)
 	require.Equal(t, `{"decisions":[]}`, strings.TrimSpace(body))
+}
+
+func TestAnOlderDecisionIsFoundInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.configure("[log]\ndecisions = \"log/decisions.log\"\n")
+	status, _ := s.get("/html.inf")
+	require.Equal(t, 403, status)
+	s.decided(1)
+	d := window{s.Appliance}.Decisions(console.Filter{Verdict: "denied", Surface: "http"}, 1)[0]
+	s.stop()
+	s.start() // nothing is in memory now
+	a, err := NewControl(s.Config.State.Dir).Decision(t.Context(), d.ID)
+	require.NoError(t, err)
+	require.Equal(t, d.Passage, a.Passage)
+	require.Equal(t, "type-not-listed", a.Reason)
+	require.Equal(t, "updates", a.Rule)
+	_, err = NewControl(s.Config.State.Dir).Decision(t.Context(), "GH-ZZZZZZZZ")
+	require.ErrorContains(t, err, "nor in the decision log")
 }
 
 func TestTheConsoleAnswersAsExplainDoes(t *testing.T) {
