@@ -19,6 +19,7 @@ import (
 	"gatehouse/metrics"
 	"gatehouse/policy"
 	"gatehouse/proxy"
+	"gatehouse/proxy/parent"
 )
 
 // keptDecisions is how many decisions are kept in memory for explain.
@@ -118,10 +119,12 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 	}
 	return proxy.New(proxy.Config{
 		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
-		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: roots,
+		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: roots, Parents: a.Config.parents(),
 	}, proxy.Deps{
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Told: a.told,
+		ParentAddresses: a.resolver.Addresses,
+		ParentFault:     func(f *parent.Fault) { a.tally.ParentFailed(f.Parent, string(f.Cause)) },
 	})
 }
 

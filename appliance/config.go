@@ -78,12 +78,6 @@ type AddressesConfig struct {
 	TreatAsPublic []Network `toml:"treat_as_public"`
 }
 
-// UpstreamTable is a parent proxy; not in this version.
-type UpstreamTable struct {
-	Name string `toml:"name"`
-	URL  string `toml:"url"`
-}
-
 // TLSConfig holds trusted roots for origins, besides the system's.
 type TLSConfig struct {
 	CAFile string `toml:"ca_file"` // certificates in PEM; empty: none
@@ -185,7 +179,7 @@ func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	slices.SortStableFunc(check.problems, func(a, b rules.Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return &c, append(problems, check.problems...)
+	return &c, masked(append(problems, check.problems...))
 }
 
 // beside makes a path of a file absolute or relative to the file's own folder.

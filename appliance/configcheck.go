@@ -13,7 +13,6 @@ import (
 const (
 	codeUnreadable = "GH200" // a file that cannot be read
 	codeSetting    = "GH201" // a value that the key cannot have
-	codeVersion    = "GH202" // a key whose service this version does not have
 	codeDoor       = "GH203" // an admin listener that strangers could use
 	codeMany       = "GH204" // more problems than are told at once
 	codeFault      = "GH299" // a fault of gatehouse itself
@@ -31,25 +30,8 @@ func (c *configCheck) report(path, code, message, fix, why string) {
 }
 
 func (c *configCheck) run() {
-	c.notYet()
 	c.values()
 	c.door()
-}
-
-// notYet refuses what this version does not do: a setting that is silently
-// ignored would be believed.
-func (c *configCheck) notYet() {
-	for _, k := range []struct {
-		stated       bool
-		path, lacks  string
-		fix, instead string
-	}{
-		{len(c.Upstreams) > 0, "upstream", "go through a parent proxy", "remove the [[upstream]] tables", "gatehouse needs a direct way out"},
-	} {
-		if k.stated {
-			c.report(k.path, codeVersion, "this version does not "+k.lacks, k.fix, k.instead)
-		}
-	}
 }
 
 func (c *configCheck) values() {
@@ -58,6 +40,7 @@ func (c *configCheck) values() {
 		c.report("listen.pac", codeSetting, "there is no proxy that the file could name", `proxy = ["10.20.0.1:3128"]`, "the file tells programs where the proxy is")
 	}
 	c.wall()
+	c.parents()
 	c.oneOf("azure.fetch", c.Azure.Fetch, "off", "weekly")
 	c.oneOf("log.format", c.Log.Format, "json", "squid")
 	if c.Log.Decisions == "" {

@@ -18,7 +18,7 @@ import (
 func (c *Config) Env() rules.Env {
 	return rules.Env{
 		Zone: c.Timezone.Zone(), ClientsAllow: prefixesOf(c.Clients.Allow),
-		TreatAsPublic: prefixesOf(c.Addresses.TreatAsPublic), Inspection: c.Inspection.Enabled,
+		TreatAsPublic: prefixesOf(c.Addresses.TreatAsPublic), Inspection: c.Inspection.Enabled, Parents: c.parentNames(),
 	}
 }
 

@@ -51,6 +51,7 @@ type Tally struct {
 	queries   *prometheus.CounterVec
 	upstream  *prometheus.HistogramVec
 	failures  *prometheus.CounterVec
+	parents   *prometheus.CounterVec
 	packs     *prometheus.GaugeVec
 	state     state
 
@@ -111,6 +112,8 @@ func (t *Tally) countNames(c Config) {
 		[]float64{.001, .005, .02, .05, .1, .25, .5, 1, 2, 5}, "upstream")
 	t.failures = counters(t.registry, "gatehouse_dns_upstream_failures_total",
 		"Attempts at an upstream DNS server that brought no usable answer; one that was given up because another was quicker is none.", "upstream")
+	t.parents = counters(t.registry, "gatehouse_parent_failures_total",
+		"What a parent proxy did not do, by its name in gatehouse.toml and the cause.", "parent", "cause")
 	entries, hits := func() float64 { return 0 }, func() float64 { return 0 }
 	if c.CacheEntries != nil {
 		entries = func() float64 { return float64(c.CacheEntries()) }
@@ -208,6 +211,10 @@ func (t *Tally) UpstreamAnswered(upstream string, took time.Duration, err error)
 		failures.Inc()
 	}
 }
+
+// ParentFailed counts what a parent proxy did not do. Its name is that of the
+// configuration, and the cause one of a fixed list.
+func (t *Tally) ParentFailed(parent, cause string) { t.parents.WithLabelValues(parent, cause).Inc() }
 
 // Handler serves the tally in the formats of Prometheus.
 func (t *Tally) Handler() http.Handler {

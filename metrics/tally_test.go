@@ -34,6 +34,7 @@ func fed(t *testing.T) *Tally {
 	tally.RulesLoaded("digest", 2)
 	tally.TagsLoaded(375, now().AddDate(0, 0, -2))
 	tally.PackTried("xporter", true)
+	tally.ParentFailed("county", "login")
 	tally.UpstreamAnswered("9.9.9.9", 20*time.Millisecond, nil)
 	tally.UpstreamAnswered("192.0.2.1", time.Second, os.ErrDeadlineExceeded)
 	tally.UpstreamAnswered("192.0.2.1", time.Second, fmt.Errorf("read: %w", context.Canceled))

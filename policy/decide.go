@@ -129,7 +129,7 @@ func (p *Policy) judge(f *facts) Verdict {
 	if deny := p.denying(f, &s); deny != nil {
 		v = denied(DeniedByRule, deny)
 	}
-	v.Protocol = s.expected
+	v.Protocol, v.Parent = s.expected, s.parent
 	return p.inMode(f, &s, v)
 }
 

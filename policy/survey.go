@@ -11,6 +11,9 @@ type survey struct {
 	// expected is what the port carries under the allows that fit host, client
 	// and port: what one of them states, else the usual.
 	expected Protocol
+	// parent is what those of them that are live say about parent proxies.
+	// Package rules makes it an error where two that can meet differ.
+	parent string
 	// standing is the address's own, once it is known.
 	standing standing
 	// speaksOfPaths is the first live rule of the host, in the order of the
@@ -55,6 +58,9 @@ func (p *Policy) survey(f *facts) survey {
 			return true
 		}
 		live = stricter(live, r.Protocol)
+		if s.parent == "" {
+			s.parent = r.Parent
+		}
 		never = never || r.Inspect == InspectNever
 		always = always || r.Inspect == InspectAlways
 		inner = inner || r.inner

@@ -35,6 +35,9 @@ type Verdict struct {
 	// Protocol is what the destination port carries under the rules that fit;
 	// filled in for Connect and Request.
 	Protocol Protocol
+	// Parent is what the live allows that fit host, client and port say about
+	// parent proxies: a name, "direct", or empty where none says anything.
+	Parent string
 }
 
 // Allowed reports whether the passage may go on (perhaps only if looked into).

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -42,6 +41,9 @@ func (e *exchange) ask(permits []policy.Permit) (*link, *refusal) {
 			err = e.await(l)
 		}
 		if err == nil {
+			if refused := e.heedParent(l); refused != nil {
+				return nil, refused
+			}
 			return l, nil
 		}
 		refused = e.blame(err)
@@ -70,16 +72,17 @@ func (e *exchange) harmless() bool {
 func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal) {
 	var l *link
 	var permit *policy.Permit
-	if pooled && !e.client.tunnel.hasSpare() {
-		l, permit = e.server.pool.take(e.place(), permits)
+	ways := e.ways()
+	if pooled && len(ways) > 0 && !e.client.tunnel.hasSpare() {
+		l, permit = e.server.pool.take(e.place(ways[0]), permits)
 	}
 	if l == nil {
-		conn, narrowed, refused := e.connection(permits)
-		if refused != nil {
+		var refused *refusal
+		if l, permit, refused = e.connection(permits, ways); refused != nil {
 			return nil, refused
 		}
-		l, permit = newLink(conn), narrowed
 	}
+	e.describeParent(l.way)
 	l.raw = l.raw[:0]
 	e.link.Store(l)
 	if refused := e.settleOn(permit); refused != nil {
@@ -94,32 +97,30 @@ func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal)
 }
 
 // place is where the request's connections stand in the pool.
-func (e *exchange) place() place { return place{e.dest, e.secure()} }
+func (e *exchange) place(w way) place { return place{e.dest, e.secure(), w} }
 
-func (e *exchange) connection(permits []policy.Permit) (net.Conn, *policy.Permit, *refusal) {
-	if spare := e.client.tunnel.takeSpare(permits); spare != nil {
-		if permit := permitFor(permits, addrPortOf(spare)); permit != nil {
-			conn, refused := e.speak(spare)
-			if refused == nil || refused.fault.Certificate() {
-				return conn, permit, refused
-			}
+func (e *exchange) connection(permits []policy.Permit, ways []way) (*link, *policy.Permit, *refusal) {
+	if spare, permit := e.client.tunnel.takeSpare(permits, ways); spare != nil {
+		l, refused := e.speak(spare)
+		if refused == nil || refused.fault.Certificate() {
+			return l, permit, refused
 		} // else it has been idle for too long
-		spare.Close()
 	}
-	tcp, permit, err := e.dial(permits)
+	fresh, permit, err := e.dial(permits, ways)
 	e.now = e.server.deps.Now() // it may have taken a while
 	if err != nil {
 		return nil, nil, unreached(e.verdict, err)
 	}
-	conn, refused := e.speak(tcp)
-	return conn, &permit, refused
+	l, refused := e.speak(fresh)
+	return l, &permit, refused
 }
 
 // speak makes a new connection to the origin ready for a request: TLS where the
 // request came in TLS. Where it fails the connection is closed.
-func (e *exchange) speak(tcp *net.TCPConn) (net.Conn, *refusal) {
+func (e *exchange) speak(over *line) (*link, *refusal) {
+	tcp := over.TCPConn
 	if !e.secure() {
-		return tcp, nil
+		return newLink(tcp, over), nil
 	}
 	tcp.SetDeadline(time.Now().Add(e.server.config.Dial))
 	conn, err := e.server.trust.Handshake(e.client.ctx, tcp, e.dest.Host)
@@ -129,26 +130,26 @@ func (e *exchange) speak(tcp *net.TCPConn) (net.Conn, *refusal) {
 		return nil, unanswered(e.verdict, err)
 	}
 	tcp.SetDeadline(time.Time{})
-	return conn, nil
+	return newLink(conn, over), nil
 }
 
 // dial contains what goes wrong in what the appliance has told us about its own
 // doors: the request has been permitted, so it is trouble and not a refusal.
-func (e *exchange) dial(permits []policy.Permit) (conn *net.TCPConn, permit policy.Permit, err error) {
+func (e *exchange) dial(permits []policy.Permit, ways []way) (l *line, permit policy.Permit, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			e.server.logPanic("dial", fault)
 			err = errors.New("dialling panicked")
 		}
 	}()
-	return e.server.dialer.dial(e.client.ctx, permits)
+	return e.server.dialer.reach(e.client.ctx, ways, permits)
 }
 
 // release takes the connection out of the exchange: it goes back to the pool if
 // it is fit for another request, else it is closed.
 func (e *exchange) release(l *link, fit bool) {
 	if mine := e.link.CompareAndSwap(l, nil); mine && fit && l.in.Buffered() == 0 {
-		e.server.pool.put(e.place(), l)
+		e.server.pool.put(e.place(l.way), l)
 		return
 	}
 	l.close()
@@ -158,7 +159,7 @@ func (e *exchange) release(l *link, fit bool) {
 // of the body; the rest has a goroutine of its own.
 func (e *exchange) send(l *link) error {
 	c, in := e.client, e.client.in
-	c.out = e.appendRequest(c.out[:0])
+	c.out = e.appendRequest(c.out[:0], l.way)
 	u := newUpload(e)
 	e.upload = u
 	var n int
@@ -192,13 +193,14 @@ func (e *exchange) send(l *link) error {
 	return nil
 }
 
-func (e *exchange) appendRequest(dst []byte) []byte {
+func (e *exchange) appendRequest(dst []byte, w way) []byte {
 	h := &e.head.Request
 	h.Target.Authority = http1.Authority{Host: e.head.named.spell(e.dest.Host)}
 	if e.dest.Port != usualPort(e.secure()) {
 		h.Target.Authority.Port = e.dest.Port
 	}
-	return http1.AppendRequest(dst, h, false, &http1.Changes{Via: e.server.pseudonym, Drop: ownFields, Upgrade: e.upgrade != ""})
+	changes := e.changes(w)
+	return http1.AppendRequest(dst, h, w.absolute, &changes)
 }
 
 // usualPort is the port that need not be told.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/policy"
+	"gatehouse/proxy/parent"
 )
 
 var (
@@ -23,6 +24,7 @@ type dialer struct {
 	timeout time.Duration // all attempts
 	stagger time.Duration // from one attempt to the next
 	own     func(netip.AddrPort) bool
+	parents []*parent.Proxy // in the order in which they are tried
 }
 
 // attempt is what became of dialling one address.

@@ -229,6 +229,9 @@ func (e *exchange) say(r *refusal) {
 	e.settle(r.verdict, &policy.Permit{})
 	if e.end != "client-closed" {
 		e.fault(r.fault, r.why, r.fix)
+		if r.parent != nil {
+			e.parentFailed(r.parent)
+		}
 	}
 	e.note(r.status)
 }

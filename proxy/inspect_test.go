@@ -20,6 +20,7 @@ import (
 	"gatehouse/internal/flow"
 	"gatehouse/internal/nettest"
 	"gatehouse/policy"
+	"gatehouse/proxy/parent"
 )
 
 var insideTLS = carrier{secure: true}
@@ -157,12 +158,14 @@ func TestConnectionsAreKeptApartByWhatTheySpeak(t *testing.T) {
 	dest := policy.Dest{Host: policy.HostOf(netip.MustParseAddr("127.0.0.1")), Port: uint16(plain.Port)}
 	conn, err := net.Dial("tcp", plain.Addr)
 	require.NoError(t, err)
-	p.put(place{dest, false}, newLink(conn))
 	permit := permitTo(t, plain.Port)
-	l, _ := p.take(place{dest, true}, []policy.Permit{permit})
+	p.put(place{dest, false, way{}}, newLink(conn, &line{to: addrPort(permit)}))
+	l, _ := p.take(place{dest, true, way{}}, []policy.Permit{permit})
 	require.Nil(t, l, "a connection without TLS was lent in place of one with it")
-	require.Nil(t, p.holds(place{dest, true}, []policy.Permit{permit}))
-	require.NotNil(t, p.holds(place{dest, false}, []policy.Permit{permit}))
+	require.Nil(t, p.holds(place{dest, true, way{}}, []policy.Permit{permit}))
+	through := way{parent: parent.New(parent.Config{Name: "county"}, parent.Deps{})}
+	require.Nil(t, p.holds(place{dest, false, through}, []policy.Permit{permit}), "a direct connection was lent in place of one through a parent")
+	require.NotNil(t, p.holds(place{dest, false, way{}}, []policy.Permit{permit}))
 	p.close()
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,7 +29,8 @@ var (
 type link struct {
 	conn   net.Conn
 	in     wire
-	remote netip.AddrPort // unmapped
+	way    way
+	remote netip.AddrPort // the judged address, unmapped
 	raw    []byte         // the head at hand, in whose bytes answer points
 	answer http1.Response
 	pooled bool          // it has served before
@@ -43,21 +45,12 @@ type link struct {
 	err    error
 }
 
-func newLink(conn net.Conn) *link {
-	l := &link{conn: conn}
+// newLink makes a link of a connection that is, or stands on, a line's.
+func newLink(conn net.Conn, from *line) *link {
+	l := &link{conn: conn, way: from.way, remote: from.to}
 	l.in.attach(conn)
-	l.remote = addrPortOf(conn)
 	l.stepFn = l.step
 	return l
-}
-
-// addrPortOf is where a connection leads; nowhere if it is closed.
-func addrPortOf(conn net.Conn) netip.AddrPort {
-	a, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
 }
 
 // send writes the beginning of a request, after a look whether the connection is
@@ -133,10 +126,12 @@ type pool struct {
 }
 
 // place is what connections in the pool have in common: never is one with TLS,
-// whose other end has been verified, lent in place of one without.
+// whose other end has been verified, lent in place of one without, nor one
+// through a parent proxy in place of another or of a direct one.
 type place struct {
 	policy.Dest
 	secure bool
+	way    way
 }
 
 // mostIdle and mostIdleOf bound what is kept, in all and for one destination.
@@ -149,7 +144,7 @@ func (p *pool) take(at place, permits []policy.Permit) (*link, *policy.Permit) {
 	defer p.mu.Unlock()
 	list := p.idle[at]
 	for i := len(list) - 1; i >= 0; i-- {
-		if permit := permitFor(permits, list[i].remote); permit != nil {
+		if permit := at.way.permit(permits, list[i].remote); permit != nil {
 			l := list[i]
 			p.remove(at, i)
 			return l, permit
@@ -164,7 +159,7 @@ func (p *pool) holds(at place, permits []policy.Permit) *policy.Permit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.idle[at] {
-		if permit := permitFor(permits, l.remote); permit != nil {
+		if permit := at.way.permit(permits, l.remote); permit != nil {
 			return permit
 		}
 	}
@@ -262,22 +257,25 @@ func permitFor(permits []policy.Permit, remote netip.AddrPort) *policy.Permit {
 
 // spareConn is a connection that was dialled before anybody knew which request
 // it would carry: the one behind a tunnel that is read as HTTP.
-type spareConn struct{ conn atomic.Pointer[net.TCPConn] }
+type spareConn struct{ line atomic.Pointer[line] }
 
-func (s *spareConn) take(permits []policy.Permit) *net.TCPConn {
-	conn := s.conn.Load()
-	if conn == nil {
-		return nil
+// take gives it, with the permit for where it leads, to a request that may go its
+// way.
+func (s *spareConn) take(permits []policy.Permit, ways []way) (*line, *policy.Permit) {
+	l := s.line.Load()
+	if l == nil || !slices.Contains(ways, l.way) {
+		return nil, nil
 	}
-	if permitFor(permits, addrPortOf(conn)) == nil || !s.conn.CompareAndSwap(conn, nil) {
-		return nil
+	permit := l.way.permit(permits, l.to)
+	if permit == nil || !s.line.CompareAndSwap(l, nil) {
+		return nil, nil
 	}
-	return conn
+	return l, permit
 }
 
 // close closes the connection if nobody took it.
 func (s *spareConn) close() {
-	if conn := s.conn.Swap(nil); conn != nil {
-		conn.Close()
+	if l := s.line.Swap(nil); l != nil {
+		l.Close()
 	}
 }

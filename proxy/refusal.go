@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/internal/flow"
 	"gatehouse/policy"
+	"gatehouse/proxy/parent"
 	"gatehouse/proxy/trust"
 )
 
@@ -24,6 +25,8 @@ type refusal struct {
 	// fix what an administrator can do about it.
 	fault flow.Fault
 	fix   string
+	// parent is what a parent proxy did not do, where that is the matter.
+	parent *parent.Fault
 }
 
 // refusalFor is the refusal of a verdict that denies.
@@ -75,10 +78,13 @@ func unresolved(v policy.Verdict, err error) *refusal {
 
 // unreached is the answer where no connection came about.
 func unreached(v policy.Verdict, err error) *refusal {
+	var fault *parent.Fault
 	switch {
 	case errors.Is(err, errOwnListener):
 		v.Effect, v.Reason = policy.Deny, policy.AddressNotAllowed
 		return refusalFor(v)
+	case errors.As(err, &fault):
+		return throughParent(v, fault)
 	case timedOut(err):
 		return failed(v, policy.UpstreamUnreachable, http.StatusGatewayTimeout, "connection_timeout")
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -103,11 +109,29 @@ func untrusted(v policy.Verdict, f *trust.Fault) *refusal {
 	return r
 }
 
+// throughParent is the answer where a parent proxy did not do what it was asked.
+func throughParent(v policy.Verdict, f *parent.Fault) *refusal {
+	status, kind, reason := http.StatusBadGateway, "http_protocol_error", policy.UpstreamInvalid
+	switch f.Cause {
+	case parent.Unreachable, parent.Destination:
+		kind, reason = "destination_unavailable", policy.UpstreamUnreachable
+	case parent.Silent:
+		status, kind, reason = http.StatusGatewayTimeout, "connection_timeout", policy.UpstreamUnreachable
+	}
+	r := failed(v, reason, status, kind)
+	r.why, r.parent = f.Why(), f
+	return r
+}
+
 // unanswered is the answer where a connection came about and no usable response.
 func unanswered(v policy.Verdict, err error) *refusal {
 	var fault *trust.Fault
 	if errors.As(err, &fault) {
 		return untrusted(v, fault)
+	}
+	var of *parent.Fault
+	if errors.As(err, &of) {
+		return throughParent(v, of)
 	}
 	if timedOut(err) {
 		return failed(v, policy.UpstreamInvalid, http.StatusGatewayTimeout, "http_response_timeout")

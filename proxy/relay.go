@@ -20,8 +20,13 @@ type kept struct {
 // would lose splice(2) and the keeper's own way, so octets are counted there.
 func (t *tunnel) relay(early []byte) {
 	e, c := t.e, t.e.client
+	if t.origin.way.absolute { // never so: a parent would take the bytes for a request to itself
+		e.end = "error"
+		c.reset()
+		return
+	}
 	k := &kept{server: e.server, passage: e.passage, addr: c.addr}
-	tunnel := e.server.keeper.Join(c.conn, t.origin, k.over)
+	tunnel := e.server.keeper.Join(c.conn, t.origin.TCPConn, k.over)
 	c.kept, t.origin = true, nil // the keeper's to close
 	c.server.handedOver(c)
 	// Known before it is open: a cut that comes in between must find it.

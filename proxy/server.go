@@ -16,6 +16,7 @@ import (
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
 	"gatehouse/proxy/keeper"
+	"gatehouse/proxy/parent"
 	"gatehouse/proxy/trust"
 )
 
@@ -50,6 +51,10 @@ type Config struct {
 	// looks inside TLS; nil: the system's.
 	Roots *x509.CertPool
 
+	// Parents are the parent proxies, in the order in which they are tried; none:
+	// origins are dialled directly.
+	Parents []parent.Config
+
 	// ResponseHead bounds the wait for an origin's response head. Zero is no
 	// bound: a long poll may keep its head back for as long as it likes.
 	ResponseHead time.Duration
@@ -67,7 +72,11 @@ type Deps struct {
 	// Told knows what redirected connections are for that show no name. Nil:
 	// nobody was told anything.
 	Told Told
-	Now  func() time.Time // nil: time.Now
+	// ParentAddresses finds the addresses of a parent proxy's own name. Nil: the
+	// system does. ParentFault is told what a parent did not do; nil: nobody is.
+	ParentAddresses func(ctx context.Context, host string) ([]netip.Addr, error)
+	ParentFault     func(*parent.Fault)
+	Now             func() time.Time // nil: time.Now
 }
 
 // Server is the gate. Make one with New; Serve may be called for several
@@ -121,6 +130,7 @@ func New(config Config, deps Deps) *Server {
 		perClient: map[netip.Addr]int{},
 		watched:   map[*clientConn]struct{}{},
 	}
+	s.dialer.parents = s.newParents()
 	s.passages.init()
 	s.pool.idle = map[place][]*link{}
 	s.pseudonym, _ = http1.ParsePseudonym(config.Pseudonym)
@@ -172,6 +182,9 @@ func (d *Deps) fill() {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.ParentAddresses == nil {
+		d.ParentAddresses = lookup
 	}
 }
 

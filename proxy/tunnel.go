@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"syscall"
 	"time"
@@ -18,7 +17,7 @@ import (
 type tunnel struct {
 	e        *exchange
 	dest     policy.Dest
-	origin   *net.TCPConn
+	origin   *line
 	permit   policy.Permit // narrowed to the origin's address
 	protocol policy.Protocol
 	spare    spareConn // the origin connection, where the tunnel is read as HTTP
@@ -71,27 +70,32 @@ func (e *exchange) connect() *refusal {
 // monitor mode, where the tunnel may yet turn out to be relayed unseen.
 func (t *tunnel) reach(permits []policy.Permit) (err error) {
 	e := t.e
-	if t.inspection != nil && e.policy.Mode(e.now) == policy.Enforce {
-		if permit := e.server.pool.holds(place{t.dest, true}, permits); permit != nil {
+	ways := t.ways()
+	if t.inspection != nil && len(ways) > 0 && e.policy.Mode(e.now) == policy.Enforce {
+		if permit := e.server.pool.holds(place{t.dest, true, ways[0]}, permits); permit != nil {
 			t.permit = *permit
+			e.describeParent(ways[0])
 			return nil
 		}
 	}
-	t.origin, t.permit, err = e.server.dialer.dial(e.request.Context(), permits)
+	t.origin, t.permit, err = e.server.dialer.reach(e.request.Context(), ways, permits)
+	if err == nil {
+		e.describeParent(t.origin.way)
+	}
 	return err
 }
 
 // hasSpare reports whether the tunnel's own origin connection waits for its first
 // request. A nil tunnel has none.
-func (t *tunnel) hasSpare() bool { return t != nil && t.spare.conn.Load() != nil }
+func (t *tunnel) hasSpare() bool { return t != nil && t.spare.line.Load() != nil }
 
 // takeSpare gives the tunnel's own origin connection to its first request, if
 // the permits of that request lead there. A nil tunnel has none.
-func (t *tunnel) takeSpare(permits []policy.Permit) *net.TCPConn {
+func (t *tunnel) takeSpare(permits []policy.Permit, ways []way) (*line, *policy.Permit) {
 	if t == nil {
-		return nil
+		return nil, nil
 	}
-	return t.spare.take(permits)
+	return t.spare.take(permits, ways)
 }
 
 // carryTunnel says 200 and carries the tunnel to its end.
@@ -205,7 +209,7 @@ func (t *tunnel) carryHTTP() {
 
 // serveInside serves the requests inside the tunnel until it ends.
 func (t *tunnel) serveInside(in *wire) *clientConn {
-	t.spare.conn.Store(t.origin)
+	t.spare.line.Store(t.origin)
 	t.origin = nil // from now on it is the pool's, and may serve others
 	defer t.spare.close()
 	c := t.e.client

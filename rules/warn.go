@@ -36,7 +36,6 @@ func (c *compiler) warnEach() {
 		}
 		c.warnDay(e)
 		c.warnWide(e)
-		c.warnNotCarried(e)
 	}
 }
 
@@ -102,14 +101,6 @@ func (c *compiler) warnWide(e *entry) {
 		if public, icann := publicsuffix.PublicSuffix(suffix); sharedSuffixes[suffix] || !icann && public == suffix && dotted(suffix) {
 			c.doc.report(codeSharedSuffix, e.hostSpan(i), "", "%s permits names of strangers: anybody can rent one below %s", h, suffix)
 		}
-	}
-}
-
-// warnNotCarried tells of what the language has and this version does not do.
-func (c *compiler) warnNotCarried(e *entry) {
-	if e.Parent != "" && e.Parent != "direct" {
-		c.doc.report(codeNotCarried, e.clause(func(t *ruleTable) *scan.Node { return t.Parent.node }), "",
-			"this version goes through no parent proxy")
 	}
 }
 

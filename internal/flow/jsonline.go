@@ -9,9 +9,10 @@ import (
 
 // JSON writes a Record as one line of the decision log: always the same fields
 // in the same order, so that a line can be read without asking what is missing.
-// For a DNS question "type" is the type that was asked for. Only a line of TLS
-// that could not be looked into says, last, why, and one that tells of repeats of
-// how many.
+// For a DNS question "type" is the type that was asked for. Only a line of a
+// passage through a parent proxy names it, one of TLS that could not be looked
+// into or of a parent that failed says why, and one that tells of repeats of how
+// many.
 func JSON(dst []byte, r *Record) []byte {
 	o := object{buf: append(dst, '{')}
 	o.raw("ts", func(b []byte) []byte { return appendTime(b, r.Time) })
@@ -42,8 +43,13 @@ func JSON(dst []byte, r *Record) []byte {
 	o.raw("dur_ms", func(b []byte) []byte { return appendMillis(b, r.Duration) })
 	o.text("end", r.ending())
 	o.number("status", int64(r.Status))
+	if r.Parent != "" {
+		o.text("parent", r.Parent)
+	}
 	if r.Fault != "" {
 		o.text("fault", string(r.Fault))
+	}
+	if r.Detail != "" {
 		o.text("detail", r.Detail)
 	}
 	if r.Repeats > 0 {

@@ -28,6 +28,7 @@ type Record struct {
 	Host     string
 	CNAME    []string   // the aliases that were followed, in order
 	IP       netip.Addr // the address that was dialled or answered first
+	Parent   string     // the parent proxy that was asked; empty: none
 	Port     uint16
 	Protocol policy.Protocol
 	Method   string
@@ -51,7 +52,8 @@ type Record struct {
 	// "policy" (its permission ended), "shutdown", "error".
 	End string
 	// Fault is why TLS could not be looked into, and Detail the sentences that
-	// say it to a person, with what to do; empty where nothing was wrong.
+	// say it to a person, or what a parent proxy did not do, with what to do;
+	// empty where nothing was wrong.
 	Fault  Fault
 	Detail string
 	// Open marks the line a long passage gets at its start (after a minute);

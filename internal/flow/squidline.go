@@ -105,6 +105,9 @@ func squidHierarchy(r *Record) string {
 	if !r.IP.IsValid() {
 		return "HIER_NONE/-"
 	}
+	if r.Parent != "" {
+		return "FIRSTUP_PARENT/" + r.Parent
+	}
 	return "HIER_DIRECT/" + r.IP.String()
 }
 
