@@ -38,7 +38,7 @@ func (a *Appliance) newWall() *wall {
 		return nil
 	}
 	return &wall{
-		firewall: firewall.New(firewall.Deps{Load: firewall.Nft, Cut: firewall.CutFlows, Log: a.Log, Now: a.Now}),
+		firewall: firewall.New(firewall.Deps{Load: firewall.Nft, Table: new(firewall.Kernel).Table, Cut: firewall.CutFlows, Log: a.Log, Now: a.Now}),
 		plan: func() (firewall.Plan, *policy.Policy) {
 			p := a.live.Policy()
 			return a.Config.firewallPlan(p, a.Now()), p

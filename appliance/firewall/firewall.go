@@ -18,6 +18,9 @@ import (
 type Deps struct {
 	// Load hands text to nft, which takes all of it or nothing.
 	Load func(ctx context.Context, text string) error
+	// Table tells what stands in the kernel, so that it is noticed when somebody else
+	// takes the table away or changes it; empty: there is none. Nil: nobody looks.
+	Table func(ctx context.Context) (string, error)
 	// Cut deletes the flows through this machine that stay does not know, and
 	// says how many. Nil: nothing is cut.
 	Cut func(stay func(Flow) bool) (int, error)
@@ -42,6 +45,7 @@ type Firewall struct {
 	policy  *policy.Policy
 	plan    Plan // without pins
 	text    string
+	seen    string // the table in the kernel after it was loaded
 	group   map[*policy.Rule]int
 	pinned  []policy.Pinhole // addresses that rules list themselves
 	answers map[answer]*opened
@@ -111,11 +115,16 @@ func (f *Firewall) Pins() (n int) {
 
 // Renew makes the table that of a policy and a plan (whose Groups and Pins are
 // filled in here), if it is not so already: call it after each change of the
-// rules, and now and then, for rules end with their day. What was answered before
-// and is still permitted stays open; what is not is closed, and its flows are cut.
+// rules, and now and then, for rules end with their day, and others that manage
+// firewalls take tables away. What was answered before and is still permitted stays
+// open; what is not is closed, and its flows are cut.
 func (f *Firewall) Renew(ctx context.Context, plan Plan, p *policy.Policy) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	stood, err := f.look(ctx)
+	if err != nil {
+		return err
+	}
 	now := f.deps.Now()
 	plan.Groups, f.group = GroupsOf(p, plan.Clients)
 	plan.Pins = nil
@@ -125,9 +134,10 @@ func (f *Firewall) Renew(ctx context.Context, plan Plan, p *policy.Policy) error
 		f.policy = p
 		return nil
 	}
+	clients := append(slices.Clip(f.plan.Clients), plan.Clients...)
 	f.policy, f.plan = p, plan
 	plan.Pins = f.wanted(now)
-	if err := f.load(ctx, Ruleset(plan)); err != nil {
+	if err := f.replace(ctx, Ruleset(plan)); err != nil {
 		f.loaded = false
 		return err
 	}
@@ -136,9 +146,48 @@ func (f *Firewall) Renew(ctx context.Context, plan Plan, p *policy.Policy) error
 	for _, pin := range Disjoint(plan.Pins) {
 		f.kernel[pin.Slot] = append(f.kernel[pin.Slot], standing(pin, now))
 	}
-	if shrunk {
-		f.cut()
+	switch {
+	case !stood: // whoever came while nothing stood in the way
+		f.cut([]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)})
+	case shrunk:
+		f.cut(clients)
 	}
+	return nil
+}
+
+// look reports whether the table stands in the kernel as it was loaded, or as an
+// earlier process left it.
+func (f *Firewall) look(ctx context.Context) (stood bool, err error) {
+	if f.deps.Table == nil {
+		return true, nil
+	}
+	table, err := f.deps.Table(ctx)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("see whether the firewall stands: %w", err)
+	case !f.loaded:
+		return table != "", nil
+	case table == f.seen:
+		return true, nil
+	}
+	f.loaded = false
+	f.deps.Log.Error("somebody else has changed the table "+Table+" or taken it away; it is loaded again, and flows that came meanwhile and are not permitted are cut. What flushes the whole ruleset (systemctl reload nftables does) must include the output of gatehouse nft", "gone", table == "")
+	return false, nil
+}
+
+// replace loads a whole ruleset, and notes what the kernel made of it.
+func (f *Firewall) replace(ctx context.Context, text string) error {
+	if err := f.load(ctx, text); err != nil || f.deps.Table == nil {
+		return err
+	}
+	table, err := f.deps.Table(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("see whether the firewall stands: %w", err)
+	case table == "":
+		return errors.New("the table " + Table + " was loaded and is not there: somebody else takes it away; find out who, or set firewall.manage = false")
+	}
+	f.seen = table
 	return nil
 }
 
@@ -313,7 +362,7 @@ func (f *Firewall) write(ctx context.Context, touched map[Slot]bool, now time.Ti
 			}
 		}
 		here = Disjoint(here)
-		replace(&text, slot, f.kernel[slot], here)
+		exchange(&text, slot, f.kernel[slot], here)
 		for _, p := range here {
 			fresh[slot] = append(fresh[slot], standing(p, now))
 		}
@@ -352,10 +401,10 @@ func (f *Firewall) count(fresh map[Slot][]deadline) (n int) {
 	return n
 }
 
-// replace writes the commands that put new pieces in the place of old ones. An
+// exchange writes the commands that put new pieces in the place of old ones. An
 // old one may have run out a moment ago, and deleting what is not there would fail
 // the transaction: so it is added first.
-func replace(w *strings.Builder, s Slot, old []deadline, pins []Pin) {
+func exchange(w *strings.Builder, s Slot, old []deadline, pins []Pin) {
 	f := families[0]
 	if !s.Addr.Is4() {
 		f = families[1]
@@ -371,8 +420,8 @@ func replace(w *strings.Builder, s Slot, old []deadline, pins []Pin) {
 	}
 }
 
-// cut ends the flows that nothing permits any more.
-func (f *Firewall) cut() {
+// cut ends the flows of clients that nothing permits any more.
+func (f *Firewall) cut(clients []netip.Prefix) {
 	if f.deps.Cut == nil {
 		return
 	}
@@ -386,7 +435,7 @@ func (f *Firewall) cut() {
 		}
 	}
 	n, err := f.deps.Cut(func(flow Flow) bool {
-		return !contains(f.plan.Clients, flow.Client) || flow.To.Port() == 53 && contains(f.plan.Servers, flow.To.Addr()) ||
+		return !contains(clients, flow.Client) || flow.To.Port() == 53 && contains(f.plan.Servers, flow.To.Addr()) ||
 			slices.ContainsFunc(holes[flow.To.Addr()], func(h policy.Pinhole) bool { return f.lets(h, flow) })
 	})
 	switch {

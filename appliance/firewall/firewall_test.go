@@ -169,6 +169,53 @@ func TestWhatIsNoLongerPermittedIsClosedAndItsFlowsAreCut(t *testing.T) {
 	}
 }
 
+func TestAClientThatIsNoneAnyMoreLosesItsFlows(t *testing.T) {
+	b, p := newBench(t), compile(t, bus)
+	b.renew(p)
+	b.answer(p, "a.bus.example.org", "203.0.114.7", time.Hour)
+	b.renew(compile(t, "[[allow]]\nname=\"o\"\nclients=\"10.44.0.0/16\"\nhosts=\"o.example.org\"\n"))
+	require.Equal(t, 1, b.cuts)
+	to := netip.MustParseAddrPort("203.0.114.7:9352")
+	require.False(t, b.stay(Flow{netip.MustParseAddr("10.20.0.5"), to, policy.TCP}), "no rule names it now")
+	require.True(t, b.stay(Flow{netip.MustParseAddr("192.168.9.9"), to, policy.TCP}), "never a client of ours")
+}
+
+func TestATableThatSomebodyElseTakesAwayIsPutBackWithItsPins(t *testing.T) {
+	b, p := newBench(t), compile(t, bus)
+	stands := "table 1"
+	b.deps.Table = func(context.Context) (string, error) { return stands, nil }
+	b.renew(p)
+	require.Zero(t, b.cuts, "what an earlier process left has stood all the time")
+	b.answer(p, "a.bus.example.org", "203.0.114.7", time.Hour)
+	b.loads()
+	b.renew(p)
+	require.Empty(t, b.loads(), "it stands as it was loaded")
+
+	for cuts, other := range []string{"", "table 2"} {
+		stands = other
+		b.deps.Load = func(_ context.Context, text string) error {
+			b.text, stands = append(b.text, text), "table of ours"
+			return nil
+		}
+		b.renew(p)
+		text := b.loads()
+		require.Contains(t, text, "delete table inet gatehouse")
+		require.Contains(t, text, "203.0.114.7 . tcp . 9350-9354 timeout")
+		require.True(t, b.Loaded())
+		require.Equal(t, cuts+1, b.cuts)
+		require.False(t, b.stay(Flow{netip.MustParseAddr("192.168.9.9"), netip.MustParseAddrPort("203.0.114.9:22"), policy.TCP}),
+			"a stranger who came through while nothing stood in the way")
+		require.True(t, b.stay(Flow{netip.MustParseAddr("10.20.0.5"), netip.MustParseAddrPort("203.0.114.7:9352"), policy.TCP}))
+		b.renew(p)
+		require.Empty(t, b.loads())
+	}
+
+	b.deps.Load = func(context.Context, string) error { stands = ""; return nil }
+	stands = ""
+	require.ErrorContains(t, b.Renew(context.Background(), Plan{}, p), "somebody else takes it away")
+	require.False(t, b.Loaded())
+}
+
 func TestAFlowThatIsStillPermittedStays(t *testing.T) {
 	both := bus + strings.Replace(bus, `"bus"`, `"second"`, 1)
 	both = strings.Replace(both, "*.bus.example.org\"\nports   = [443, \"9350-9354\"]\nprotocol = \"tcp\"\nvia     = \"forward\"\n\n[[allow]]\nname    = \"second\"", "b.bus.example.org\"\nports   = [443, \"9350-9354\"]\nprotocol = \"tcp\"\nvia     = \"forward\"\n\n[[allow]]\nname    = \"second\"", 1)

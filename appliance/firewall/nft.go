@@ -13,12 +13,9 @@ import (
 // Nft hands text to the nft command, which loads all of it or nothing. The error
 // is a sentence that says what to do.
 func Nft(ctx context.Context, text string) error {
-	path, err := exec.LookPath("nft")
+	path, err := nftPath()
 	if err != nil {
-		// Services are often started without the folders of the system's tools.
-		if path, err = exec.LookPath("/usr/sbin/nft"); err != nil {
-			return errors.New("the nft command is not there; install the package nftables, or set firewall.manage = false")
-		}
+		return err
 	}
 	c := exec.CommandContext(ctx, path, "-f", "-")
 	c.Stdin = strings.NewReader(text)
@@ -31,6 +28,17 @@ func Nft(ctx context.Context, text string) error {
 		return inWords(said.String(), err)
 	}
 	return nil
+}
+
+func nftPath() (string, error) {
+	if path, err := exec.LookPath("nft"); err == nil {
+		return path, nil
+	}
+	// Services are often started without the folders of the system's tools.
+	if path, err := exec.LookPath("/usr/sbin/nft"); err == nil {
+		return path, nil
+	}
+	return "", errors.New("the nft command is not there; install the package nftables, or set firewall.manage = false")
 }
 
 // inWords says what nft meant.

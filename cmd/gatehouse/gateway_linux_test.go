@@ -429,6 +429,19 @@ func TestGatewayInThePath(t *testing.T) {
 		l.sh(fmt.Sprintf("%s nft --config %s/gatehouse.toml > %s", l.bin, l.dir, text))
 		l.nft("--check -f " + text)
 	})
+	t.Run("a ruleset that somebody else flushes is put back, with its pins", func(t *testing.T) {
+		foreign := l.nft("list table inet foreign")
+		l.nft("flush ruleset")
+		for deadline := time.Now().Add(patience); !strings.Contains(l.nft("list tables"), "inet gatehouse"); {
+			require.True(t, time.Now().Before(deadline), "the table is not put back")
+			time.Sleep(50 * time.Millisecond)
+		}
+		require.Contains(t, l.nft("list table inet gatehouse"), pinAddr)
+		l.isReset(elseAddr, 9352, "x")
+		l.reaches(pinAddr, 9352, "x")
+		require.NoError(t, os.WriteFile(filepath.Join(l.dir, "foreign.nft"), []byte(foreign), 0o600))
+		l.nft("-f " + filepath.Join(l.dir, "foreign.nft"))
+	})
 	t.Run("a reload that takes the permission away cuts the flow", func(t *testing.T) {
 		l.write("rules.toml", landClients+landBus)
 		require.NoError(t, l.run("reload"))
