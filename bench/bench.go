@@ -84,7 +84,7 @@ func (b *bench) round(ctx context.Context, round int, r *results) error {
 func (b *bench) startAll(ctx context.Context, r *results) ([]*instance, error) {
 	var running []*instance
 	for _, t := range b.targets {
-		i, err := t.start(ctx, b.site, b.dir, b.cpu, b.plan.Few)
+		i, err := t.start(ctx, b.site, b.dir, b.cpu, b.plan.Few, true)
 		switch {
 		case err == nil:
 			running = append(running, i)

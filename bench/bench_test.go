@@ -94,7 +94,7 @@ func TestAProgramThatDoesNotStartIsTold(t *testing.T) {
 	quits := &target{name: "quits", prepare: func(setup) (command, error) {
 		return command{argv: []string{"sh", "-c", "echo the port is taken; exit 1"}}, nil
 	}}
-	_, err := quits.start(t.Context(), b.site, b.dir, -1, 10)
+	_, err := quits.start(t.Context(), b.site, b.dir, -1, 10, false)
 	require.ErrorContains(t, err, "quits did not answer")
 	require.ErrorContains(t, err, "the port is taken")
 

@@ -14,7 +14,7 @@ import (
 // so that no other scenario's memory is in the figure. A program that takes no
 // more tunnels is measured with those it took.
 func measureIdle(ctx context.Context, b *bench, narrow *instance) (values, error) {
-	i, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Few)
+	i, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Few, false)
 	if err != nil {
 		return nil, err
 	}
@@ -113,12 +113,12 @@ func alive(tunnels []net.Conn, patience time.Duration) (n float64) {
 // measureNames: the same with a long list, right after the short one, and the
 // memory that the list takes.
 func measureNames(ctx context.Context, b *bench, narrow *instance) (values, error) {
-	few, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Few)
+	few, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Few, false)
 	if err != nil {
 		return nil, err
 	}
 	defer few.stop()
-	many, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Many)
+	many, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Many, false)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func measureNames(ctx context.Context, b *bench, narrow *instance) (values, erro
 
 // measureStart: from exec to the first answered request.
 func measureStart(ctx context.Context, b *bench, narrow *instance) (values, error) {
-	i, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Few)
+	i, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Few, false)
 	if err != nil {
 		return nil, err
 	}

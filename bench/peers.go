@@ -91,6 +91,7 @@ func prepareGatehouse(bin string, s setup) (command, error) {
 	if err != nil {
 		return command{}, err
 	}
+	inspection, rule := gatehouseInspection(s)
 	err = writeFiles(s.dir, map[string]string{
 		"gatehouse.toml": fmt.Sprintf(`[listen]
 proxy = [%q]
@@ -106,11 +107,7 @@ decisions = "decisions.json"
 per_client = 20000
 [state]
 dir = "state"
-[inspection]
-enabled = true
-[tls]
-ca_file = "origin.pem"
-`, s.http, admin[0], admin[1], s.site.dns),
+%s`, s.http, admin[0], admin[1], s.site.dns, inspection),
 		"origin.pem": string(s.site.identity.certPEM),
 		"rules.toml": fmt.Sprintf(`version = 1
 [[allow]]
@@ -125,22 +122,44 @@ hosts    = [%q]
 ports    = [%d]
 protocol = "tcp"
 because  = "benchmark"
-[[allow]]
+%s`, quoted(s.hosts), s.site.http.Port, originName, s.site.tunnel.Port, rule),
+	})
+	config := filepath.Join(s.dir, "gatehouse.toml")
+	if err == nil && s.inspect {
+		err = makeAuthority(bin, config, s.dir)
+	}
+	return command{argv: []string{bin, "run", "--config", config}}, err
+}
+
+// gatehouseInspection is what its configuration and its rules have besides, where it
+// looks inside TLS.
+func gatehouseInspection(s setup) (config, rule string) {
+	if !s.inspect {
+		return "", ""
+	}
+	return `[inspection]
+enabled = true
+[tls]
+ca_file = "origin.pem"
+`, fmt.Sprintf(`[[allow]]
 name     = "inspected"
-hosts    = [%[3]q]
-ports    = [%[5]d]
+hosts    = [%q]
+ports    = [%d]
 protocol = "tls"
 methods  = ["GET"]
 because  = "benchmark"
-`, quoted(s.hosts), s.site.http.Port, originName, s.site.tunnel.Port, s.site.https.Port),
-	})
-	config := filepath.Join(s.dir, "gatehouse.toml")
-	for _, args := range [][]string{{"init"}, {"export", "--out", filepath.Join(s.dir, trustFile)}} {
-		if err == nil {
-			err = runQuietly(bin, append([]string{"ca", args[0], "--config", config}, args[1:]...)...)
+`, originName, s.site.https.Port)
+}
+
+// makeAuthority makes gatehouse's inspection CA and writes its certificate where the
+// load finds it.
+func makeAuthority(bin, config, dir string) error {
+	for _, args := range [][]string{{"init"}, {"export", "--out", filepath.Join(dir, trustFile)}} {
+		if err := runQuietly(bin, append([]string{"ca", args[0], "--config", config}, args[1:]...)...); err != nil {
+			return err
 		}
 	}
-	return command{argv: []string{bin, "run", "--config", config}}, err
+	return nil
 }
 
 // runQuietly runs a program to its end; the error has what it said.
@@ -176,7 +195,7 @@ tls_outgoing_options cafile=%[2]s/origin.pem
 
 func prepareSquid(s setup) (command, error) {
 	bump := ""
-	if squidBumps() {
+	if s.inspect && squidBumps() {
 		var err error
 		if bump, err = squidBump(s); err != nil {
 			return command{}, err

@@ -38,7 +38,7 @@ func (i *instance) reload() error {
 // measureReload reads the long list again: once while nothing else is done, for its
 // processor time, and once while clients ask, for what they notice.
 func measureReload(ctx context.Context, b *bench, narrow *instance) (values, error) {
-	i, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Many)
+	i, err := narrow.target.start(ctx, b.site, b.dir, b.cpu, b.plan.Many, false)
 	if err != nil {
 		return nil, err
 	}

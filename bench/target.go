@@ -44,6 +44,7 @@ type setup struct {
 	dir, binary  string
 	http, tunnel string   // addresses for it to listen on; a proxy needs only the first
 	hosts        []string // names to allow
+	inspect      bool     // it is to look inside TLS too
 	site         *site
 }
 
@@ -63,7 +64,9 @@ type instance struct {
 func (i *instance) stop() { i.program.stop() }
 
 // start runs a target with so many names in its list, and waits until it answers.
-func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int) (*instance, error) {
+// It looks inside TLS only where inspect is set: reading whom the system trusts takes
+// long, and memory, and whoever does not ask for it does not pay for it.
+func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int, inspect bool) (*instance, error) {
 	i := &instance{target: t, route: t.route(s)}
 	if t.prepare == nil {
 		return i, nil
@@ -87,7 +90,7 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int)
 	if t.bumps {
 		i.route.inspect = ports[1]
 	}
-	c, err := t.prepare(setup{dir: dir, binary: t.binary, http: ports[0], tunnel: ports[1], hosts: hostNames(i.route.name, names), site: s})
+	c, err := t.prepare(setup{dir: dir, binary: t.binary, http: ports[0], tunnel: ports[1], hosts: hostNames(i.route.name, names), inspect: inspect, site: s})
 	if err != nil {
 		return nil, fmt.Errorf("setting up %s: %w", t.name, err)
 	}
