@@ -23,8 +23,10 @@ func ParseMediaType(s string) (MediaType, error) {
 
 // DeclaredType is the media type that a message's Content-Type fields declare:
 // the zero value where there is none, more than one, or one that says nothing.
+// Two of them joined by a comma are two (RFC 9110, section 5.3): browsers take the
+// last one.
 func DeclaredType(fields []string) MediaType {
-	if len(fields) != 1 {
+	if len(fields) != 1 || listed(fields[0]) {
 		return MediaType{}
 	}
 	m, err := ParseMediaType(fields[0])
@@ -32,6 +34,22 @@ func DeclaredType(fields []string) MediaType {
 		return MediaType{}
 	}
 	return m
+}
+
+// listed reports a comma outside of quotes.
+func listed(s string) bool {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case quoted && s[i] == '\\':
+			i++
+		case !quoted && s[i] == ',':
+			return true
+		}
+	}
+	return false
 }
 
 // String is the type as "type/subtype", empty where none is stated.

@@ -61,6 +61,9 @@ func TestTypesOfAnswers(t *testing.T) {
 func TestTwoContentTypesDeclareNone(t *testing.T) {
 	require.True(t, policy.DeclaredType([]string{"text/plain", "text/plain"}).IsZero())
 	require.True(t, policy.DeclaredType([]string{"text/plain, text/html"}).IsZero())
+	require.True(t, policy.DeclaredType([]string{"text/plain; charset=utf-8, text/html"}).IsZero())
+	require.True(t, policy.DeclaredType([]string{`text/plain; a="\"", text/html`}).IsZero())
+	require.Equal(t, "text/plain", policy.DeclaredType([]string{`text/plain; a="\","`}).String())
 	require.True(t, policy.DeclaredType(nil).IsZero())
 	require.Equal(t, "text/plain", policy.DeclaredType([]string{" TEXT/plain ;x"}).String())
 }
