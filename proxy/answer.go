@@ -47,7 +47,7 @@ func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 	d := &e.answer
 	before := *e.permit()
 	var shows bool
-	d.codings, shows = readable(&d.link.answer)
+	d.codings, shows = readable(&d.link.answer, &e.head.Fields)
 	ask := func(shown policy.Family) (policy.Verdict, policy.Permit) {
 		if !shows {
 			shown = policy.FamilyUnknown

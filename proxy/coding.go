@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -22,23 +23,26 @@ const mostCodings = 3
 
 // readable reports whether the first bytes show the family of the whole, and
 // through which content codings they are to be looked at. Those of a part from
-// the middle of a file do not, nor those of a coding that nobody here knows.
-func readable(a *http1.Response) (codings []string, ok bool) {
+// the middle of a file do not, if a part was asked for: to anybody else an answer
+// of status 206 is all there is, whatever it says (RFC 9110, section 15.3.7).
+func readable(a *http1.Response, request *http1.Fields) (codings []string, ok bool) {
 	if a.Has(http1.ContentEncoding) {
 		for _, coding := range listed(values(&a.Fields, "Content-Encoding")) {
 			if coding = strings.ToLower(coding); coding != "identity" {
 				codings = append(codings, coding)
 			}
-			if decoders[coding] == nil && coding != "identity" || len(codings) > mostCodings {
-				return nil, false
-			}
 		}
 	}
-	if a.Status != http.StatusPartialContent {
+	if a.Status != http.StatusPartialContent || len(values(request, "Range")) == 0 {
 		return codings, true
 	}
 	unit, part, ok := strings.Cut(strings.TrimSpace(string(a.Value(http1.ContentRange))), " ")
 	return codings, ok && strings.EqualFold(unit, "bytes") && strings.HasPrefix(strings.TrimLeft(part, " "), "0-")
+}
+
+// opaque reports whether nobody here can look through these codings.
+func opaque(codings []string) bool {
+	return len(codings) > mostCodings || slices.ContainsFunc(codings, func(c string) bool { return decoders[c] == nil })
 }
 
 // decoders undo the content codings (RFC 9110, section 8.4.1; RFC 7932).
@@ -68,18 +72,36 @@ func inflate(r io.Reader) (io.Reader, error) {
 
 // family tells the family of the body by its first bytes; see classify.
 func (d *download) family(first []byte, whole bool) (policy.Family, bool) {
-	if len(d.codings) == 0 {
+	switch {
+	case len(d.codings) == 0:
 		return classify(first, whole)
+	case opaque(d.codings):
+		return plainly(first, whole)
 	}
 	shown, broken := uncover(d.codings, first)
 	switch {
 	case broken && len(shown) == 0:
 		// Not what its coding says: who does not decode gets these very bytes.
 		return classify(first, whole)
+	case len(shown) == 0 && len(first) == headBytes && !slices.Contains(d.codings, "br"):
+		// Brotli's tables may be that long (RFC 7932, section 9.2). Gzip and
+		// deflate have so much before their content only to hide what it is.
+		return policy.FamilyProgram, true
 	case broken || len(shown) == headBytes:
 		whole = true
 	}
 	return classify(shown, whole)
+}
+
+// plainly tells the family of bytes under a coding that nobody here knows. They
+// may be anything; but a program is one, whatever it is called, to all who do not
+// know the coding either.
+func plainly(first []byte, whole bool) (policy.Family, bool) {
+	family, settled := classify(first, whole)
+	if settled && family == policy.FamilyProgram {
+		return family, true
+	}
+	return policy.FamilyUnknown, settled || family != policy.FamilyUnknown
 }
 
 // uncover decodes the beginning of a body, at most headBytes of it. Broken says
