@@ -19,8 +19,8 @@ const (
 // parts reads a multipart upload (RFC 2046, section 5.1; RFC 7578) as it passes,
 // and judges the media type of each part. Nothing is kept but the beginning of a
 // line. It is stricter than the RFCs: where two readers could see different
-// parts (a line end without its CR, a boundary that goes on, a part behind the
-// end), the upload cannot be judged.
+// parts (half a line end, a boundary that goes on, a part behind the end), the
+// upload cannot be judged.
 type parts struct {
 	judge func(policy.MediaType) bool // false: the upload ends here
 
@@ -28,6 +28,7 @@ type parts struct {
 	state     partState
 	line      []byte // of the line at hand, as much as is looked at
 	long      bool   // it has more
+	afterCR   bool   // it has ended: properly, if LF comes now
 	afterCRLF bool   // the line before it ended as it should
 	header    int    // octets of the part's header so far
 	kinds     []string
@@ -55,14 +56,30 @@ func newParts(fields *http1.Fields, judge func(policy.MediaType) bool) *parts {
 		return nil
 	}
 	p := &parts{judge: judge, afterCRLF: true}
-	_, params, err := mime.ParseMediaType(string(fields.Value(http1.ContentType)))
-	boundary := params["boundary"]
-	plain := !fields.Has(http1.ContentEncoding) // what is compressed cannot be looked into
-	if err == nil && plain && boundary != "" && len(boundary) <= 70 && strings.TrimRight(boundary, " ") == boundary {
+	boundary := boundaryOf(string(fields.Value(http1.ContentType)))
+	if boundary != "" && !fields.Has(http1.ContentEncoding) { // what is compressed cannot be looked into
 		p.delimiter = []byte("--" + boundary)
 	}
 	return p
 }
+
+// boundaryOf is the boundary that a Content-Type states, empty where readers could
+// find different ones: some look for the word wherever it stands, and know neither
+// escapes nor the continuations of RFC 2231.
+func boundaryOf(contentType string) string {
+	_, params, err := mime.ParseMediaType(contentType)
+	boundary := params["boundary"]
+	switch {
+	case err != nil, strings.ContainsAny(contentType, `\*`),
+		strings.Count(strings.ToLower(contentType), "boundary=") != 1,
+		len(boundary) > 70, strings.TrimRight(boundary, " ") != boundary, strings.Trim(boundary, boundaryBytes) != "":
+		return ""
+	}
+	return boundary
+}
+
+// boundaryBytes are those of a boundary (RFC 2046, section 5.1.1).
+const boundaryBytes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=? "
 
 // take reads the next piece of content, and reports whether it may pass.
 func (p *parts) take(b []byte) bool {
@@ -70,11 +87,25 @@ func (p *parts) take(b []byte) bool {
 		return p.unclear()
 	}
 	for len(b) > 0 && p.state != given {
-		i := bytes.IndexByte(b, '\n')
+		if p.afterCR {
+			p.afterCR = false
+			proper := b[0] == '\n'
+			if !p.endLine(proper) {
+				return false
+			}
+			if proper {
+				b = b[1:]
+			}
+			continue
+		}
+		i := bytes.IndexAny(b, "\r\n")
 		if i < 0 {
 			return p.keep(b)
 		}
-		if !p.keep(b[:i]) || !p.endLine() {
+		if !p.keep(b[:i]) {
+			return false
+		}
+		if p.afterCR = b[i] == '\r'; !p.afterCR && !p.endLine(false) {
 			return false
 		}
 		b = b[i+1:]
@@ -87,7 +118,7 @@ func (p *parts) end() bool {
 	if p.state == given || p.state == inEnd {
 		return true
 	}
-	if p.state == inPart && p.afterCRLF && bytes.Equal(bytes.TrimRight(p.line, " \t\r"), append(bytes.Clone(p.delimiter), "--"...)) {
+	if p.state == inPart && p.afterCRLF && bytes.Equal(bytes.TrimRight(p.line, " \t"), append(bytes.Clone(p.delimiter), "--"...)) {
 		return true // the last delimiter needs no line end of its own
 	}
 	return p.unclear()
@@ -103,24 +134,22 @@ func (p *parts) unclear() bool {
 func (p *parts) keep(b []byte) bool {
 	room := len(p.delimiter) + 80 - len(p.line) // the delimiter, "--", and padding
 	if p.state == inHeader {
-		if p.header += len(b) + 1; p.header > mostPartHeader {
+		if p.header += len(b); p.header > mostPartHeader {
 			return p.unclear()
 		}
 		room = len(b)
 	}
 	if room = max(room, 0); len(b) > room {
 		p.line, p.long = append(p.line, b[:room]...), true
-		p.line[len(p.line)-1] = b[len(b)-1] // for it may be the CR of the line end
 		return true
 	}
 	p.line = append(p.line, b...)
 	return true
 }
 
-// endLine takes a whole line.
-func (p *parts) endLine() bool {
-	line, whole := bytes.CutSuffix(p.line, []byte("\r"))
-	long, proper := p.long, p.afterCRLF
+// endLine takes a whole line, and whether CRLF ended it.
+func (p *parts) endLine(whole bool) bool {
+	line, long, proper := p.line, p.long, p.afterCRLF
 	p.line, p.long, p.afterCRLF = p.line[:0], false, whole
 	if p.state == inHeader {
 		return p.endHeaderLine(line, whole)
@@ -149,7 +178,7 @@ func (p *parts) endHeaderLine(line []byte, whole bool) bool {
 	if len(line) > 0 {
 		name, value, found := strings.Cut(string(line), ":")
 		switch {
-		case !found || strings.TrimSpace(name) != name:
+		case !found || !isToken(name) || strings.ContainsFunc(value, isControl):
 			return p.unclear()
 		case strings.EqualFold(name, "Content-Type"):
 			p.kinds = append(p.kinds, value)
@@ -166,6 +195,19 @@ func (p *parts) endHeaderLine(line []byte, whole bool) bool {
 	}
 	return p.judge(kind)
 }
+
+// isToken and isControl tell what a field name is made of, and what the value of
+// no field holds (RFC 9110, sections 5.1 and 5.5).
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !tokenByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // judgesParts has the parts of an upload judged where the rules speak of what may
 // be sent.
