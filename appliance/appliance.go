@@ -93,7 +93,7 @@ func New(o Options) *Appliance {
 	a.rulebook = a.newRulebook()
 	a.trial = &trial{
 		keep: filepath.Join(a.Config.State.Dir, "trial.json"), files: a.Files, log: a.Log, now: a.Now,
-		load: func() Outcome { return a.rulebook.Reload(false) },
+		load: func() Outcome { return a.rulebook.Reload(false) }, good: a.rulebook.comesBack,
 	}
 	return a
 }

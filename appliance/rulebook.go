@@ -100,6 +100,18 @@ func (b *rulebook) Weigh(text []byte) (*rules.Loaded, []rules.Problem) {
 	return b.load(text, b.inForce())
 }
 
+// comesBack is a rules file where it can be loaded, else the rules in force; where
+// there are none, the file all the same.
+func (b *rulebook) comesBack(file []byte) []byte {
+	if loaded, _ := b.Weigh(file); loaded != nil {
+		return file
+	}
+	if text := b.Text(); text != nil {
+		return text
+	}
+	return file
+}
+
 // start puts the rules file in force or, where it cannot be loaded, the file
 // that was in force last, or nothing: then everything is refused.
 func (b *rulebook) start() {

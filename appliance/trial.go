@@ -28,8 +28,11 @@ type trial struct {
 	keep  string // the file; empty: trials end with the process
 	files Files
 	load  func() Outcome // reloads the rules file, at once
-	log   *slog.Logger
-	now   func() time.Time
+	// good is what a file may come back to: itself or, where it cannot be loaded,
+	// the rules in force.
+	good func(file []byte) []byte
+	log  *slog.Logger
+	now  func() time.Time
 
 	mu      sync.Mutex
 	pending *pending
@@ -73,7 +76,7 @@ func (t *trial) told() *console.Trial {
 	if t.pending == nil {
 		return nil
 	}
-	return &console.Trial{Since: t.pending.Since, Until: t.pending.Until}
+	return &console.Trial{Since: t.pending.Since, Until: t.pending.Until, SHA256: t.pending.Draft}
 }
 
 // Writable reports whether drafts can be put in the rules file's place.
@@ -88,20 +91,25 @@ func (t *trial) Writable() bool {
 	return f.Close() == nil
 }
 
-// Apply puts a draft in force and on trial. A draft after a draft leaves what
-// comes back as it was.
-func (t *trial) Apply(by string, draft []byte) (console.Trial, error) {
+// Apply puts a draft in force and on trial. base is the digest of the file that it was
+// made from: where another is there by now the draft is not taken, for it would undo
+// what somebody else has done; empty: whatever is there. A draft after a draft leaves
+// what comes back as it was, unless somebody else wrote the file in between.
+func (t *trial) Apply(by, base string, draft []byte) (console.Trial, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.Writable() {
 		return console.Trial{}, console.ErrReadOnly
 	}
 	present, err := t.files.ReadRules()
-	if err != nil {
+	switch {
+	case err != nil:
 		return console.Trial{}, err
+	case base != "" && base != digest(present):
+		return console.Trial{}, console.ErrStale
 	}
-	before := present
-	if t.pending != nil {
+	before := t.good(present)
+	if t.pending != nil && t.pending.Draft == digest(present) {
 		before = t.pending.Before
 	}
 	if bytes.Contains(present, []byte("\r\n")) { // the file keeps the line ends it had
@@ -124,26 +132,41 @@ func (t *trial) Apply(by string, draft []byte) (console.Trial, error) {
 	return *t.told(), nil
 }
 
-// Confirm keeps the draft.
-func (t *trial) Confirm(by string) error {
+// Confirm keeps the draft of a digest; empty: whichever is on trial.
+func (t *trial) Confirm(by, draft string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.pending == nil {
-		return console.ErrNoTrial
+	if err := t.waits(draft); err != nil {
+		return err
+	}
+	if err := t.remember(nil); err != nil {
+		return fmt.Errorf("the draft stays on trial, for what was kept of it cannot be taken away: %w", err)
 	}
 	t.log.Info("rules: the draft is confirmed and stays", "by", by, "sha256", t.pending.Draft)
 	t.pending = nil
-	return t.remember(nil)
+	return nil
 }
 
-// Revert brings the file of before back.
-func (t *trial) Revert(by string) error {
+// Revert takes the draft of a digest back and brings the file of before; empty:
+// whichever is on trial.
+func (t *trial) Revert(by, draft string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.pending == nil {
-		return console.ErrNoTrial
+	if err := t.waits(draft); err != nil {
+		return err
 	}
 	return t.revert(by)
+}
+
+// waits is nil where a draft is on trial and it is the one that is meant.
+func (t *trial) waits(draft string) error {
+	switch {
+	case t.pending == nil:
+		return console.ErrNoTrial
+	case draft != "" && draft != t.pending.Draft:
+		return console.ErrOtherTrial
+	}
+	return nil
 }
 
 // tend ends a trial that nobody confirmed in time.
@@ -153,9 +176,12 @@ func (t *trial) tend() {
 	if t.pending == nil || t.now().Before(t.pending.Until) {
 		return
 	}
-	if err := t.revert("the end of its trial"); err != nil {
+	switch err := t.revert("the end of its trial"); {
+	case err != nil && t.pending != nil:
 		t.log.Error("rules: the file of before cannot be put back; the draft stays in force, and this is tried again in a minute", "err", err)
 		t.pending.Until = t.now().Add(time.Minute)
+	case err != nil:
+		t.log.Error("rules: the trial of a draft is over", "err", err)
 	}
 }
 
@@ -166,7 +192,7 @@ func (t *trial) revert(by string) error {
 	case err == nil && digest(present) != p.Draft:
 		t.log.Warn("rules: the file was changed by somebody else while a draft was on trial; it stays as it is, and the trial is over", "by", by)
 		t.pending = nil
-		return t.remember(nil)
+		return errors.Join(console.ErrFileChanged, t.remember(nil))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -174,8 +200,13 @@ func (t *trial) revert(by string) error {
 		return err
 	}
 	t.pending = nil
-	t.log.Warn("rules: the file of before is back", "by", by, "taken", t.load().Taken)
-	return t.remember(nil)
+	o := t.load()
+	t.log.Warn("rules: the file of before is back", "by", by, "taken", o.Taken)
+	err = t.remember(nil)
+	if !o.Taken {
+		return errors.Join(fmt.Errorf("the file of before is back and cannot be loaded, so the draft stays in force until the file is repaired: %s", o.text()), err)
+	}
+	return err
 }
 
 // remember keeps p for the next process, or forgets what was kept.
@@ -197,14 +228,4 @@ func (t *trial) remember(p *pending) error {
 		return err
 	}
 	return replaceFile(t.keep, text)
-}
-
-// overwrite puts text in the place of a file as a whole or, where the folder
-// does not let it (a file mounted by itself into a container), in the file as it
-// lies there.
-func overwrite(path string, text []byte) error {
-	if replaceFile(path, text) == nil {
-		return nil
-	}
-	return os.WriteFile(path, text, 0o644)
 }

@@ -47,7 +47,7 @@ func (w window) hereTrial(t *console.Trial) *console.Trial {
 	if t == nil {
 		return nil
 	}
-	return &console.Trial{Since: w.here(t.Since), Until: w.here(t.Until)}
+	return &console.Trial{Since: w.here(t.Since), Until: w.here(t.Until), SHA256: t.SHA256}
 }
 
 // Decisions implements console.House.
@@ -225,6 +225,9 @@ func (w window) Rules() console.Rules {
 		File: w.Files.RulesName(), Since: w.here(s.Since), Source: string(s.Source), Text: string(w.rulebook.Text()),
 		Writable: w.trial.Writable(), Unenforced: s.unenforced(), SHA256: s.Policy().SHA256(),
 	}
+	if present, err := w.Files.ReadRules(); err == nil {
+		v.Base = digest(present)
+	}
 	for _, p := range s.Refused {
 		v.Problems = append(v.Problems, p.String())
 	}
@@ -268,16 +271,16 @@ func (w window) Check(text []byte) console.Draft {
 }
 
 // Apply implements console.House.
-func (w window) Apply(by string, text []byte) (console.Trial, error) {
-	t, err := w.trial.Apply(by, text)
+func (w window) Apply(by, base string, text []byte) (console.Trial, error) {
+	t, err := w.trial.Apply(by, base, text)
 	return *w.hereTrial(&t), err
 }
 
 // Confirm implements console.House.
-func (w window) Confirm(by string) error { return w.trial.Confirm(by) }
+func (w window) Confirm(by, draft string) error { return w.trial.Confirm(by, draft) }
 
 // Revert implements console.House.
-func (w window) Revert(by string) error { return w.trial.Revert(by) }
+func (w window) Revert(by, draft string) error { return w.trial.Revert(by, draft) }
 
 // Examine implements console.House.
 func (w window) Examine(ctx context.Context, pack string, active bool) (console.Examined, error) {

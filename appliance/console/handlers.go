@@ -87,6 +87,7 @@ func (c *Console) rules(w http.ResponseWriter, _ *http.Request) {
 // tried is a draft with what became of it.
 type tried struct {
 	Text     string
+	Base     string // digest of the file that it was made from
 	Checked  *Draft
 	Writable bool
 	Trial    *Trial
@@ -102,24 +103,24 @@ func (c *Console) draft(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the draft cannot be read: "+err.Error(), http.StatusRequestEntityTooLarge)
 		return
 	}
-	t := tried{Text: unixLines(r.PostFormValue("text")), Writable: c.house.Rules().Writable}
+	t := tried{Text: unixLines(r.PostFormValue("text")), Base: r.PostFormValue("base"), Writable: c.house.Rules().Writable}
 	var err error
 	switch r.PostFormValue("do") {
 	case "apply":
 		d := c.house.Check([]byte(t.Text))
 		if t.Checked = &d; d.Loadable {
 			var trial Trial
-			if trial, err = c.house.Apply(asker(r), []byte(t.Text)); err == nil {
-				t.Trial = &trial
+			if trial, err = c.house.Apply(asker(r), t.Base, []byte(t.Text)); err == nil {
+				t.Trial, t.Base = &trial, trial.SHA256
 				t.Done = "The draft is in force. Confirm it by " + trial.Until.Format("15:04:05") + ", or the file of before comes back."
 			}
 		}
 	case "confirm":
-		if err = c.house.Confirm(asker(r)); err == nil {
+		if err = c.house.Confirm(asker(r), r.PostFormValue("trial")); err == nil {
 			t.Done = "The rules are kept."
 		}
 	case "revert":
-		if err = c.house.Revert(asker(r)); err == nil {
+		if err = c.house.Revert(asker(r), r.PostFormValue("trial")); err == nil {
 			t.Done = "The file of before is back in force."
 		}
 	default:

@@ -23,11 +23,12 @@ type House interface {
 	Check(text []byte) Draft
 	// Apply puts a draft in its place and in force. Where it is not confirmed
 	// until the trial is over, the file of before comes back. by is who asked, for
-	// the log.
-	Apply(by string, text []byte) (Trial, error)
-	// Confirm keeps the draft on trial, Revert brings the file of before back.
-	Confirm(by string) error
-	Revert(by string) error
+	// the log; base is the SHA-256 of the file that the draft was made from.
+	Apply(by, base string, text []byte) (Trial, error)
+	// Confirm keeps the draft on trial whose SHA-256 is given, Revert brings the
+	// file of before back.
+	Confirm(by, draft string) error
+	Revert(by, draft string) error
 	// Examine has the doctor try one pack, or all (""), which takes a while.
 	Examine(ctx context.Context, pack string, active bool) (Examined, error)
 }
@@ -48,6 +49,8 @@ type State struct {
 type Trial struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"` // when the file of before comes back
+	// SHA256 is the digest of the draft, so that nobody confirms another's.
+	SHA256 string `json:"sha256"`
 }
 
 // Pack is one pack in use, with what became of it lately.
@@ -108,6 +111,7 @@ type Rules struct {
 	Writable   bool       `json:"writable"`
 	Unenforced []string   `json:"unenforced"`
 	Used       []RuleUse  `json:"used"`
+	Base       string     `json:"base"`     // SHA-256 of the file in its place; empty: there is none
 	Problems   []string   `json:"problems"` // of the file in its place, where that is not the one in force
 	Passages   int        `json:"passages"` // among how many decisions the uses were counted
 	Oldest     *time.Time `json:"oldest"`   // of these decisions
@@ -138,6 +142,15 @@ var ErrReadOnly = errors.New("the rules file cannot be written from here; copy t
 
 // ErrNoTrial says that no draft waits for a confirmation.
 var ErrNoTrial = errors.New("no draft is on trial; it was confirmed, or the file of before is back")
+
+// ErrOtherTrial says that the draft on trial is another than the one that is meant.
+var ErrOtherTrial = errors.New("another draft is on trial by now; look at the rules in force first")
+
+// ErrStale says that a draft was made from a file that is there no more.
+var ErrStale = errors.New("the rules file has changed since this draft was begun; take your change to the file as it is now, so that nothing of the other change is lost")
+
+// ErrFileChanged says that nothing came back, because somebody else wrote the file.
+var ErrFileChanged = errors.New("somebody else changed the rules file while the draft was on trial; it stays as it is")
 
 // Examined is a report of the doctor.
 type Examined struct {
