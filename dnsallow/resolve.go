@@ -70,12 +70,19 @@ func (r *Resolver) known(permit policy.Permit) (six, four family, ok bool) {
 	if four.resolution, four.err = r.follow(permit, dns.TypeA, look); missing {
 		return family{}, family{}, false
 	}
-	if six.resolution, six.err = r.follow(permit, dns.TypeAAAA, look); missing {
+	f, err := look(question{permit.Dest().Host.Name(), dns.TypeAAAA})
+	if !missing && (len(four.leads) == 0 || f.leads(err)) { // else it has nothing to be judged: four says it all
+		six.resolution, six.err = r.follow(permit, dns.TypeAAAA, look)
+	}
+	if missing {
 		return family{}, family{}, false
 	}
 	r.cache.hits.Add(2)
 	return six, four, true
 }
+
+// leads reports whether facts that came with err may lead to an address.
+func (f *facts) leads(err error) bool { return err == nil && (f.open || len(f.addresses) > 0) }
 
 var errNotKept = errors.New("nothing is kept of it")
 
