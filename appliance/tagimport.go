@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,9 @@ type TagImport struct {
 // rules what they say to it. Nothing is changed.
 func (c *Config) WeighTags(files Files, path string) (*TagImport, error) {
 	before, err := c.TagsInForce()
+	if noTags(err) {
+		before, err = servicetags.Builtin(), nil // the first import fills the place; until then a gate holds the copy built in
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +130,7 @@ func (i *TagImport) askRules(c *Config, files Files) error {
 	return nil
 }
 
-var errNoTagsPath = errors.New("azure.tags of gatehouse.toml names no place to import to; set it to a folder, like tags = \"azure\", and make that folder")
+var errNoTagsPath = errors.New("azure.tags of gatehouse.toml names no place to import to; set it to a folder, like tags = \"azure\"")
 
 // Apply puts the file where azure.tags leads. A running gate takes it as it
 // takes every changed file there. The path is where it was put.
@@ -136,6 +140,11 @@ func (i *TagImport) Apply() (path string, err error) {
 	}
 	path = i.to
 	info, err := os.Stat(i.to)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Ext(i.to) == "" { // a folder is meant, for lists are .json or .xml
+		if err = os.Mkdir(i.to, 0o755); err == nil {
+			info, err = os.Stat(i.to)
+		}
+	}
 	folder := err == nil && info.IsDir()
 	if folder {
 		path = filepath.Join(i.to, i.nameInFolder())

@@ -44,13 +44,22 @@ func (s *tagShelf) read() (*servicetags.File, error) {
 	digest := lookAtPath(s.path).digest
 	s.judged.Store(&digest)
 	f, err := servicetags.LoadPath(s.path)
-	if s.fetched && (errors.Is(err, servicetags.ErrNone) || errors.Is(err, fs.ErrNotExist)) {
+	if s.fetched && noTags(err) {
 		return servicetags.Builtin(), nil
+	}
+	if noTags(err) {
+		return nil, fmt.Errorf("azure.tags: %w; the tags in force stay; put a list there by gatehouse azure import FILE", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("azure.tags: %w; the tags in force stay", err)
 	}
 	return f, nil
+}
+
+// noTags reports whether the place of the list is empty: no folder, no file, or a
+// folder without a list.
+func noTags(err error) bool {
+	return errors.Is(err, servicetags.ErrNone) || errors.Is(err, fs.ErrNotExist)
 }
 
 // Judged is the digest of what was read last, empty before.
