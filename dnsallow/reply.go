@@ -150,9 +150,3 @@ func addressRecord(owner string, a netip.Addr, ttl time.Duration) dns.RR {
 }
 
 func ttlSeconds(d time.Duration) uint32 { return uint32(max(0, d) / time.Second) }
-
-// bare is a reply of nothing but a header: for our own faults.
-func bare(packet []byte, rcode int) []byte {
-	d := draft{wire: make([]byte, headerBytes), end: headerBytes, rcode: rcode}
-	return d.finish(nil, packet, ask{limit: dns.MinMsgSize}, "", time.Time{})
-}

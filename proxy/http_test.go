@@ -334,7 +334,7 @@ func TestTheEnvironmentLeadsNowhere(t *testing.T) {
 	s.Say("HTTP/1.1 204 No Content\r\n\r\n")
 	resp, _ := c.Response(http.MethodGet)
 	require.Equal(t, 204, resp.StatusCode)
-	c = g.connect("tcp.example.org", o.Port).Say("x")
+	g.connect("tcp.example.org", o.Port).Say("x")
 	o.Take(t).Expect("x")
 	trap.Untouched(t)
 }
