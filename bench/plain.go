@@ -37,8 +37,10 @@ func plainMain(args []string) error {
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:    func(*httputil.ProxyRequest) {},
 		BufferPool: &buffers{},
-		Transport:  &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", p.origin) }, MaxIdleConnsPerHost: 256, DisableCompression: true},
-		ErrorLog:   log.New(io.Discard, "", 0), // a stream that ends early is none of its errors
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", p.origin)
+		}, MaxIdleConnsPerHost: 256, DisableCompression: true},
+		ErrorLog: log.New(io.Discard, "", 0), // a stream that ends early is none of its errors
 	}
 	return http.ListenAndServe(args[0], p)
 }
