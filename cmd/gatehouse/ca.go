@@ -120,20 +120,18 @@ func initCA(cmd *cobra.Command, f caFlags) error {
 // choose finds the domains: those that are named, or those that the rules call
 // for.
 func (f caFlags) choose(cmd *cobra.Command, files appliance.Files, c *appliance.Config) ([]string, error) {
-	for i, d := range f.domains {
-		f.domains[i] = strings.ToLower(strings.TrimSpace(d))
-		if rules.PublicSuffix(f.domains[i]) {
-			return nil, fmt.Errorf("--for: anybody can register a name below %s; name your own domains", d)
-		}
+	named, err := f.named()
+	if err != nil {
+		return nil, fmt.Errorf("--for: %w", err)
 	}
 	hosts, problems, err := c.Inspectable(files)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case len(f.domains) > 0:
-		missing(cmd.ErrOrStderr(), hosts, f.domains)
-		return f.domains, nil
+	case len(named) > 0:
+		missing(cmd.ErrOrStderr(), hosts, named)
+		return named, nil
 	case rules.HasErrors(problems):
 		rules.Render(cmd.ErrOrStderr(), problems)
 		return nil, fmt.Errorf("%s cannot be loaded; repair it, or name the domains by --for", files.RulesName())
@@ -141,6 +139,23 @@ func (f caFlags) choose(cmd *cobra.Command, files appliance.Files, c *appliance.
 		return nil, fmt.Errorf("no rule of %s calls for a look inside TLS (methods, paths, types, uploads, upgrades or inspect on a tls port), so no CA is needed; if one is: gatehouse ca init --for DOMAIN", files.RulesName())
 	}
 	return rules.Domains(hosts), nil
+}
+
+// named are the domains of --for; none where there is no such flag.
+func (f caFlags) named() ([]string, error) {
+	if len(f.domains) == 0 {
+		return nil, nil
+	}
+	named, err := ca.Domains(f.domains)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range named {
+		if rules.PublicSuffix(d) {
+			return nil, fmt.Errorf("anybody can register a name below %s; name your own domains", d)
+		}
+	}
+	return named, nil
 }
 
 // missing warns of domains that the rules call for and that were not named.

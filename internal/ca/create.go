@@ -168,6 +168,17 @@ func (o *Options) template() (*x509.Certificate, error) {
 	return t, nil
 }
 
+// Domains reads what a CA is to be made for as people write it, in any case, with
+// a star before it or a dot behind: domains first, then addresses, as they will
+// stand in the certificate. The error says which is none.
+func Domains(list []string) ([]string, error) {
+	all, ranges, err := constraints(list)
+	for _, r := range ranges {
+		all = append(all, r.IP.String())
+	}
+	return all, err
+}
+
 // constraints sorts domains from addresses.
 func constraints(list []string) (domains []string, ranges []*net.IPNet, err error) {
 	for _, s := range list {
