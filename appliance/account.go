@@ -25,8 +25,10 @@ type Account struct {
 	// nil where none would, or where the file is not at hand.
 	Proposal  *rules.Proposal `json:"proposal,omitempty"`
 	Unchecked []string        `json:"unchecked"`
-	ID        string          `json:"id"` // of a decision that was made; empty for a question
-	Passage   string          `json:"passage"`
+	// UncheckedBecause says why clauses are unchecked; empty where none are.
+	UncheckedBecause string `json:"unchecked_because,omitempty"`
+	ID               string `json:"id"` // of a decision that was made; empty for a question
+	Passage          string `json:"passage"`
 	// Notes say what was assumed and what could not be told.
 	Notes []string `json:"notes"`
 }
@@ -68,6 +70,13 @@ func (a *Account) explain(e policy.Explanation) {
 		a.Nearest = &Nearest{n.Rule.Name, n.Rule.Line, n.Step.String(), n.Change}
 	}
 	a.Unchecked = append(a.Unchecked, e.Unchecked...)
+	switch {
+	case len(a.Unchecked) == 0:
+	case e.Inspects:
+		a.UncheckedBecause = "the host is not inspected"
+	default:
+		a.UncheckedBecause = "inspection is off"
+	}
 }
 
 func names(list []*policy.Rule) []string {
@@ -115,7 +124,7 @@ func (a Account) String() string {
 		say("  as a rule of your own, if it is wanted:\n      %s", strings.ReplaceAll(p.Text, "\n", "\n      "))
 	}
 	if len(a.Unchecked) > 0 {
-		say("  not checked: %s, inspection is off", strings.Join(a.Unchecked, ", "))
+		say("  not checked: %s, %s", strings.Join(a.Unchecked, ", "), a.UncheckedBecause)
 	}
 	for _, n := range a.Notes {
 		say("  note: %s", n)
@@ -126,6 +135,7 @@ func (a Account) String() string {
 // whys say a refusal in the words of somebody on the telephone.
 var whys = map[policy.Reason]string{
 	policy.NoPolicy:            "no rules are in force",
+	policy.BadRequest:          "it is not well-formed, or its path can be read in two ways",
 	policy.ClientNotListed:     "no rule that fits so far is for this client",
 	policy.HostNotListed:       "no rule names this host",
 	policy.PortNotListed:       "the rules of this host do not name this port",

@@ -58,6 +58,9 @@ type Explanation struct {
 	// state but that cannot be checked for this case, because it is inside TLS
 	// that is not looked into.
 	Unchecked []string
+	// Inspects says that the policy looks into TLS elsewhere: then clauses are
+	// unchecked because it leaves this host alone.
+	Inspects bool
 }
 
 // StepTrace is one step of an Explanation.

@@ -68,7 +68,7 @@ func (w *walk) open() (Permit, bool) {
 			return permit, false
 		}
 		if !looks {
-			w.e.Unchecked = w.p.unchecked(c, &w.last)
+			w.e.Unchecked, w.e.Inspects = w.p.unchecked(c, &w.last), w.p.inspection
 			return permit, true
 		}
 	}
