@@ -19,7 +19,6 @@ import (
 	"gatehouse/metrics"
 	"gatehouse/policy"
 	"gatehouse/proxy"
-	"gatehouse/proxy/parent"
 )
 
 // keptDecisions is how many decisions are kept in memory for explain.
@@ -124,7 +123,7 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Told: a.told,
 		ParentAddresses: a.resolver.Addresses,
-		ParentFault:     func(f *parent.Fault) { a.tally.ParentFailed(f.Parent, string(f.Cause)) },
+		ParentFault:     func(f *proxy.ParentFault) { a.tally.ParentFailed(f.Parent, string(f.Cause)) },
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"gatehouse/policy"
-	"gatehouse/proxy/parent"
+	"gatehouse/proxy"
 	"gatehouse/rules"
 )
 
@@ -103,9 +103,9 @@ func (c *Config) parentNames() (names []string) {
 }
 
 // parents are the parent proxies as the gate asks them.
-func (c *Config) parents() (list []parent.Config) {
+func (c *Config) parents() (list []proxy.Parent) {
 	for _, u := range c.Upstreams {
-		list = append(list, parent.Config{
+		list = append(list, proxy.Parent{
 			Name: u.Name, Host: u.URL.Host, Port: u.URL.Port, User: u.URL.user, Password: u.URL.password, ByName: u.Connect == "name",
 		})
 	}

@@ -18,6 +18,12 @@ import (
 // checked against the configuration, so it takes a fault to see it.
 var errNoParent = errors.New("there is no such parent proxy")
 
+// Parent is a parent proxy that a Server may go through.
+type Parent = parent.Config
+
+// ParentFault is what a parent proxy did not do.
+type ParentFault = parent.Fault
+
 // way is how a destination is reached. The zero value is directly.
 type way struct {
 	parent *parent.Proxy // nil: directly
