@@ -35,3 +35,21 @@ func TestWhoIsAcceptedIsAskedWhetherHeIsStillThere(t *testing.T) {
 	}))
 	require.Equal(t, want, got)
 }
+
+// The kernel does not tell where a connection of Multipath TCP was redirected from.
+func TestWhoSpeaksMultipathTCPIsAnsweredInPlainTCP(t *testing.T) {
+	ln, err := listenTCP("127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	var several net.Dialer
+	several.SetMultipathTCP(true)
+	far, err := several.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	defer far.Close()
+	near, err := ln.Accept()
+	require.NoError(t, err)
+	defer near.Close()
+	multipath, err := near.(*net.TCPConn).MultipathTCP()
+	require.NoError(t, err)
+	require.False(t, multipath)
+}
