@@ -31,6 +31,17 @@ func (m Mode) String() string {
 type Group struct {
 	Name string
 	From []netip.Prefix
+	// Logins knows who may log in; nil: nobody of the group has to.
+	Logins Logins
+}
+
+// Logins knows users and their passwords. It is safe for concurrent use.
+type Logins interface {
+	// Recall says what Check has lately found of the same login; known is false
+	// where it was not asked.
+	Recall(user, password string, at time.Time) (ok, known bool)
+	// Check looks whether the login is right. It costs much.
+	Check(user, password string, at time.Time) bool
 }
 
 // Spec is all that Compile needs: a rules file and the settings it depends on,
@@ -64,6 +75,7 @@ type Policy struct {
 	inspection    bool
 	sha256        string
 	groups        []compiledGroup
+	logins        bool // some group has to log in
 	permitted     *bart.Lite
 	passing       []passingClients
 	treatAsPublic *bart.Lite
@@ -82,8 +94,9 @@ type passingClients struct {
 }
 
 type compiledGroup struct {
-	name string
-	from *bart.Lite
+	name   string
+	from   *bart.Lite
+	logins Logins
 }
 
 // rule is a Rule with its clauses made ready.
@@ -137,7 +150,8 @@ func Compile(s Spec) (*Policy, error) {
 	share := sharedTables()
 	for _, g := range s.Groups {
 		insert(p.permitted, g.From)
-		p.groups = append(p.groups, compiledGroup{g.Name, share(g.From)})
+		p.groups = append(p.groups, compiledGroup{g.Name, share(g.From), g.Logins})
+		p.logins = p.logins || g.Logins != nil
 	}
 	var errs []error
 	seen, globs := make(map[string]bool, len(s.Rules)), map[Glob]int{}
@@ -270,6 +284,20 @@ func (p *Policy) Group(client netip.Addr) string {
 		}
 	}
 	return ""
+}
+
+// Logins are those of the groups that hold the client. Where there are any, it
+// has to log in, and one of them has to know it.
+func (p *Policy) Logins(client netip.Addr) (list []Logins) {
+	if p == nil || !p.logins {
+		return nil
+	}
+	for _, g := range p.groups {
+		if g.logins != nil && g.from.Contains(client.Unmap()) {
+			list = append(list, g.logins)
+		}
+	}
+	return list
 }
 
 // Inspection reports whether the policy was compiled for an appliance that

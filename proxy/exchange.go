@@ -46,6 +46,7 @@ type matter struct {
 	now     time.Time      // when something was last waited for
 	head    *requestHead
 	dest    policy.Dest
+	user    string        // who logged in
 	upgrade string        // the protocol the client asks to switch to
 	request *http.Request // of CONNECT: carries the context
 	tunnel  *tunnel       // what CONNECT opened

@@ -80,6 +80,8 @@ func (t *tunnel) direct() *refusal {
 	switch v := e.policy.Client(e.client.addr, e.now); {
 	case !v.Allowed():
 		return refusalFor(v)
+	case len(e.policy.Logins(e.client.addr)) > 0: // nobody asks for a login where no proxy is spoken to
+		return refusalFor(policy.Verdict{Reason: policy.LoginRequired})
 	case e.server.deps.Own(to):
 		return refusalFor(refusedAtTheGate())
 	}

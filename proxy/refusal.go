@@ -165,6 +165,9 @@ func (r *refusal) append(dst []byte, e *exchange) []byte {
 	if r.status == http.StatusServiceUnavailable {
 		dst = append(dst, "Retry-After: 10\r\n"...)
 	}
+	if r.status == http.StatusProxyAuthRequired {
+		dst = append(dst, "Proxy-Authenticate: Basic realm=\"gatehouse\", charset=\"UTF-8\"\r\n"...)
+	}
 	dst = append(append(dst, "Content-Type: "...), form...)
 	if form != formJSON {
 		dst = append(dst, "; charset=utf-8"...)

@@ -20,7 +20,11 @@ func (e *exchange) admit(f *flaw) *refusal {
 		return refusalFor(v) // a stranger learns nothing, not even what it did wrong
 	case f != nil:
 		return refusalOf(f)
-	case e.head.method == http.MethodConnect:
+	}
+	if refused := e.logIn(); refused != nil {
+		return refused
+	}
+	if e.head.method == http.MethodConnect {
 		return nil // judged by connect
 	}
 	e.closes = e.secure() && !e.client.tunnel.wanted(e)

@@ -16,7 +16,6 @@ import (
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
 	"gatehouse/proxy/keeper"
-	"gatehouse/proxy/parent"
 	"gatehouse/proxy/trust"
 )
 
@@ -53,7 +52,7 @@ type Config struct {
 
 	// Parents are the parent proxies, in the order in which they are tried; none:
 	// origins are dialled directly.
-	Parents []parent.Config
+	Parents []Parent
 
 	// ResponseHead bounds the wait for an origin's response head. Zero is no
 	// bound: a long poll may keep its head back for as long as it likes.
@@ -75,7 +74,7 @@ type Deps struct {
 	// ParentAddresses finds the addresses of a parent proxy's own name. Nil: the
 	// system does. ParentFault is told what a parent did not do; nil: nobody is.
 	ParentAddresses func(ctx context.Context, host string) ([]netip.Addr, error)
-	ParentFault     func(*parent.Fault)
+	ParentFault     func(*ParentFault)
 	Now             func() time.Time // nil: time.Now
 }
 
@@ -95,6 +94,7 @@ type Server struct {
 
 	inspection atomic.Pointer[inspection] // nil: nothing is looked into
 	complaints complaints
+	logins     logins
 
 	draining  atomic.Bool
 	busy      sync.WaitGroup   // one for each client connection
@@ -122,6 +122,7 @@ func New(config Config, deps Deps) *Server {
 		config: config, deps: deps, born: time.Now(),
 		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
 		keeper:    keeper.New(config.TunnelIdle),
+		logins:    newLogins(),
 		refusing:  make(chan struct{}, 64),
 		spare:     make(chan *clientConn),
 		dismissed: make(chan struct{}),

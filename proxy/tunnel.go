@@ -17,6 +17,7 @@ import (
 type tunnel struct {
 	e        *exchange
 	dest     policy.Dest
+	user     string // who logged in
 	origin   *line
 	permit   policy.Permit // narrowed to the origin's address
 	protocol policy.Protocol
@@ -37,7 +38,7 @@ func (e *exchange) connect() *refusal {
 	})
 	e.passage.unseen(v.Effect != policy.Inspect)
 	e.settle(v, &permit)
-	t := &tunnel{e: e, dest: e.dest}
+	t := &tunnel{e: e, dest: e.dest, user: e.user}
 	switch {
 	case !v.Allowed():
 		return refusalFor(v)

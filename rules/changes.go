@@ -52,7 +52,29 @@ func Changes(old, new *Loaded) []string {
 			}
 		}
 	}
-	return append(opened, rest...)
+	o, r := loginChanges(old, new)
+	return slices.Concat(o, opened, r, rest)
+}
+
+// loginChanges tells of groups that no longer have to log in, or have to now.
+func loginChanges(old, new *Loaded) (opened, closed []string) {
+	if old == nil || new == nil {
+		return nil, nil
+	}
+	had := map[string]bool{}
+	for _, g := range old.groups {
+		had[g.Name] = g.Logins != nil
+	}
+	for _, g := range new.groups {
+		was, known := had[g.Name]
+		switch {
+		case was && g.Logins == nil:
+			opened = append(opened, "client "+g.Name+" no longer has to log in")
+		case known && !was && g.Logins != nil:
+			closed = append(closed, "client "+g.Name+" has to log in now")
+		}
+	}
+	return opened, closed
 }
 
 type ruleList struct {

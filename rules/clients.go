@@ -27,8 +27,12 @@ func (c *compiler) clients() {
 		}
 		from := c.networks(t.From)
 		c.groups[t.Name.value] = from
+		group := policy.Group{Name: t.Name.value, From: from}
+		if t.Logins.stated() {
+			group.Logins = c.logins(t.Logins)
+		}
 		if c.notEmpty(t.From) {
-			c.spec.Groups = append(c.spec.Groups, policy.Group{Name: t.Name.value, From: from})
+			c.spec.Groups = append(c.spec.Groups, group)
 		}
 	}
 }

@@ -76,6 +76,7 @@ var (
 	codeUnmade       = code("GH045", Error, "the rules could not be compiled", "what is not understood is not loaded")
 	codeGlobs        = code("GH046", Error, "too many patterns below one name", "each pattern with a star inside a label is held against every name below it; that many make every question slow")
 	codeUnvouched    = code("GH047", Error, "a host that the inspection CA is not made for", "clients believe the CA only about the domains it was made for, so the gate would have to refuse the host")
+	codeLogins       = code("GH048", Error, "a password file that cannot be used", "a group that must log in and cannot would be refused everything; passwords are kept as bcrypt, for what else there is can be guessed too fast")
 )
 
 // The warnings: a file with them may be loaded.

@@ -31,8 +31,9 @@ func (t *table) at() span { return spanOf(t.node) }
 
 type clientTable struct {
 	table
-	Name text `toml:"name"`
-	From list `toml:"from"`
+	Name   text `toml:"name"`
+	From   list `toml:"from"`
+	Logins text `toml:"logins"`
 }
 
 type packTable struct {

@@ -31,6 +31,8 @@ type Env struct {
 	Vouches func(host string) bool
 	// Parents are the names of the [[upstream]] tables of gatehouse.toml.
 	Parents []string
+	// ReadFile reads a file that the rules name; nil: from the disk.
+	ReadFile func(path string) ([]byte, error)
 	// LastSHA256 is the digest of the bytes last in force: where the file is
 	// still the same, a failing [[test]] is a warning.
 	LastSHA256 string
@@ -62,7 +64,10 @@ func Load(name string, text []byte, env Env) (*Loaded, []Problem) {
 		env.Zone = time.UTC
 	}
 	sum := sha256.Sum256(text)
-	c := &compiler{env: env, file: readFile(name, text), sha256: hex.EncodeToString(sum[:])}
+	if env.ReadFile == nil {
+		env.ReadFile = readPasswords
+	}
+	c := &compiler{env: env, name: name, file: readFile(name, text), sha256: hex.EncodeToString(sum[:])}
 	c.doc = c.file.doc
 	loaded := c.compile()
 	problems := c.doc.finish()
@@ -77,6 +82,7 @@ func Load(name string, text []byte, env Env) (*Loaded, []Problem) {
 // meets on the way.
 type compiler struct {
 	env    Env
+	name   string // of the file: paths in it are taken from its folder
 	file   *file
 	doc    *document
 	sha256 string

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,12 @@ func testTags(t testing.TB) tags {
 var testNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func testEnv(t testing.TB) Env {
-	return Env{Now: testNow, Zone: time.UTC, Tags: testTags(t)}
+	return Env{Now: testNow, Zone: time.UTC, Tags: testTags(t), ReadFile: func(path string) ([]byte, error) {
+		if filepath.Base(path) == "staff.htpasswd" { // as the documentation calls it; the password is sesame
+			return []byte("ann:$2y$04$Q2a7fwo5Haz1izNKrtBnre4LUsTpzVvkSWpjDVqEqkqf5VdEpX3ma\n"), nil
+		}
+		return readPasswords(path)
+	}}
 }
 
 func TestTheDefaultRulesLoad(t *testing.T) {
