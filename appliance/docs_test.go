@@ -53,16 +53,34 @@ func TestEveryTOMLBlockOfTheDocumentationLoads(t *testing.T) {
 func TestTheDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	text, err := os.ReadFile("../docs/operations.md")
 	require.NoError(t, err)
-	block := tomlBlock.FindStringSubmatch(string(text))[1]
+	requireDefaults(t, "docs/operations.md", tomlBlock.FindStringSubmatch(string(text))[1])
+}
+
+// TestTheStarterOffersTheDefaults takes the "#" from the lines of the starter that
+// say a default, but for the tables that are examples.
+func TestTheStarterOffersTheDefaults(t *testing.T) {
+	text, err := os.ReadFile("../cmd/gatehouse/starter/gatehouse.toml")
+	require.NoError(t, err)
+	examples := regexp.MustCompile(`(?m)^# \[\[.*\n(# .+\n)+`)
+	said := examples.ReplaceAllString(string(text), "")
+	said = regexp.MustCompile(`(?m)^# ([a-z_]+ *= )`).ReplaceAllString(said, "$1")
+	said = regexp.MustCompile(`(?m)^timezone = .*`).ReplaceAllString(said, `timezone = ""`) // a school's is known
+	requireDefaults(t, "the starter", said)
+}
+
+// requireDefaults demands that a gatehouse.toml names every key that is no list of
+// tables, each with its default.
+func requireDefaults(t *testing.T, where, text string) {
+	t.Helper()
 	var c Config
-	at, problems := rules.Decode("operations.md", []byte(block), &c)
+	at, problems := rules.Decode(where, []byte(text), &c)
 	require.Empty(t, problems)
 	eachKey(reflect.TypeFor[Config](), "", func(path string) {
 		if path != "upstream" && path != "dns.host" && path != "dns.forward" {
-			require.True(t, at.Has(path), "docs/operations.md does not name %s", path)
+			require.True(t, at.Has(path), "%s does not name %s", where, path)
 		}
 	})
-	parsed, _ := ParseConfig("/etc/gatehouse/gatehouse.toml", []byte(block))
+	parsed, _ := ParseConfig("/etc/gatehouse/gatehouse.toml", []byte(text))
 	want := DefaultConfig()
 	for _, list := range []any{&parsed.Listen, &parsed.Clients, &parsed.DNS, &parsed.Addresses, &parsed.Firewall, &want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall} {
 		dropEmptyLists(reflect.ValueOf(list).Elem())

@@ -13,7 +13,7 @@ import (
 )
 
 // offLine is a line of a starter that says something once its "#" is taken away.
-var offLine = regexp.MustCompile(`(?m)^# (\[\[?[a-z.]+\]\]?$|[a-z]+ *= )`)
+var offLine = regexp.MustCompile(`(?m)^# (\[\[?[a-z.]+\]\]?$|[a-z_]+ *= )`)
 
 func TestWhatTheStartersOfferMayBeSwitchedOn(t *testing.T) {
 	text, err := starter.ReadFile("starter/gatehouse.toml")
