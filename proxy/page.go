@@ -88,12 +88,14 @@ func technical(r policy.Reason) (why, do string) {
 		return "The rules expect another protocol than plain HTTP traffic of this kind on this port.", "Check the program's address and proxy settings, or ask the administrator"
 	case policy.NotTLS, policy.SNIMissing, policy.SNIMismatch:
 		return "The connection does not open with TLS for the host that was asked for.", "Ask the administrator"
-	case policy.HostMismatch, policy.BadRequest:
+	case policy.BadRequest: // what is wrong with the head has its own words
+		return "Rules of this host speak of paths, and this path can be read in two ways.", "Check the address, or ask the administrator"
+	case policy.HostMismatch:
 		return "The request is not well-formed.", "Check the program that sent it, or ask the administrator"
 	case policy.LoginRequired:
 		return "The gateway wants to know who is asking.", "Log in, or ask the administrator"
 	case policy.Limit:
-		return "Too many connections are open.", "Try again shortly; if it persists, ask the administrator"
+		return "Too many connections are open, or too many new names were asked for.", "Try again shortly; if it persists, ask the administrator"
 	case policy.Loop:
 		return "The request has come through this gateway before.", "Tell the administrator that proxies lead in a circle"
 	case policy.UpstreamUnresolved:

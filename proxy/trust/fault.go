@@ -75,12 +75,24 @@ func (c *Conn) distrust(leaf *x509.Certificate, err error) *Fault {
 		return c.outOfTime(invalid.Cert, leaf, err)
 	case errors.As(err, &hostname):
 		return &Fault{flow.WrongHost, c.certificate(leaf) + " is for another name: " + names(leaf) + ".", "", err}
+	case errors.As(err, &unknown) && weak(leaf):
+		return &Fault{flow.BadCertificate, c.certificate(leaf) + fmt.Sprintf(" is signed by a method that can be forged (%s).", leaf.SignatureAlgorithm), "", err}
 	case errors.As(err, &unknown) && own:
 		return &Fault{flow.SelfSigned, c.certificate(leaf) + " is self-signed: nobody the gateway trusts vouches for it.", trust, err}
 	case errors.As(err, &unknown):
 		return &Fault{flow.UnknownIssuer, c.certificate(leaf) + " comes from an issuer the gateway does not trust, or without the certificates that lead to one it does.", trust, err}
 	}
 	return &Fault{flow.BadCertificate, c.certificate(leaf) + " cannot be verified: " + Plain(err.Error()) + ".", "", err}
+}
+
+// weak reports a signature that nobody takes any more, whoever made it: x509 calls
+// its issuer unknown.
+func weak(leaf *x509.Certificate) bool {
+	switch leaf.SignatureAlgorithm {
+	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
+		return true
+	}
+	return false
 }
 
 // outOfTime tells expired from not yet valid; the certificate may be that of an

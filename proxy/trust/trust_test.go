@@ -65,6 +65,7 @@ func TestAnOriginIsTrustedForItsCertificateAlone(t *testing.T) {
 		{"one for no name at all", www, serverConfig(good.Sign(t, nil)), flow.WrongHost, []string{"none"}},
 		{"one that it signed itself", www, serverConfig(nettest.SelfSigned(t, nil, www)), flow.SelfSigned, []string{www, "CN=test origin", "self-signed"}},
 		{"one of an unknown issuer", www, serverConfig(stranger.Sign(t, nil, www)), flow.UnknownIssuer, []string{www, "StrangerCA", "does not trust"}},
+		{"one that is signed with SHA-1", www, serverConfig(good.Sign(t, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }, www)), flow.BadCertificate, []string{www, "CN=Good CA", "can be forged (ECDSA-SHA1)"}},
 		{"one that was revoked, as its own staple says", www, serverConfig(good.Revoke(t, good.Sign(t, nil, www), time.Date(2026, 5, 6, 0, 0, 0, 0, time.UTC))), flow.Revoked, []string{www, "CN=Good CA", "revoked on 6 May 2026"}},
 		{"one that is no server's", www, serverConfig(good.Sign(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, www)), flow.BadCertificate, []string{www, "cannot be verified"}},
 		{"old TLS", www, &tls.Config{Certificates: []tls.Certificate{fine}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, flow.HandshakeRefused, []string{www, "protocol version"}},
