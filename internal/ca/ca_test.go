@@ -253,6 +253,12 @@ func TestLoadSaysWhatIsWrongAndWhatToRun(t *testing.T) {
 		{"a key whose inside is rubbish", func(t *testing.T, _ string, g Generation) {
 			overwrite(t, g.KeyFile(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("rubbish")}))
 		}, noon, []string{"holds no readable key"}},
+		{"a key that is a folder", func(t *testing.T, _ string, g Generation) {
+			require.NoError(t, os.Remove(g.KeyFile()))
+			require.NoError(t, os.Mkdir(g.KeyFile(), 0o700))
+		}, noon, []string{"is no file of one certificate or key"}},
+		{"a certificate that is far too long", func(t *testing.T, _ string, g Generation) { require.NoError(t, os.Truncate(g.File, mostPEM+1)) }, noon,
+			[]string{"is no file of one certificate or key"}},
 		{"the key of another CA", func(t *testing.T, _ string, g Generation) {
 			_, other := create(t, "groupcall.com")
 			text, err := os.ReadFile(other.Present().KeyFile())

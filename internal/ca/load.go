@@ -133,8 +133,18 @@ func readKey(file string) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
+// mostPEM bounds a file: a certificate or a key takes some hundred octets.
+const mostPEM = 64 << 10
+
 // readPEM reads a file of one PEM block.
 func readPEM(file, kind string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, unreadable(file, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > mostPEM { // a pipe would be waited for
+		return nil, fmt.Errorf("%s is no file of one certificate or key; put the right one back, or remove it and the file beside it and run: gatehouse ca init", file)
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, unreadable(file, err)
