@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -103,6 +104,44 @@ func TestTLSGoesThroughAParent(t *testing.T) {
 	first := hello(t, "www.example.org")
 	c.Say("%s", first)
 	s.Expect(first)
+}
+
+func TestTLSThatIsLookedIntoGoesThroughAParent(t *testing.T) {
+	up := nettest.NewOrigin(t)
+	rules := []policy.Rule{insideTLS.allow(www, deaf(t))} // nobody is there to be reached directly
+	g := insideTLS.gate(t, parents(through("county", up.Port, loggedIn)), rules...)
+	var s *nettest.Peer
+	for range 2 {
+		c := g.knock().Say("CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", g.site)
+		if s == nil {
+			outer := up.Take(t)
+			_, port, _ := strings.Cut(g.site, ":")
+			require.Equal(t, "CONNECT 127.0.0.1:"+port+" HTTP/1.1\r\nHost: 127.0.0.1:"+port+"\r\nVia: 1.1 gatehouse\r\n"+login+"\r\n", outer.Head())
+			outer.Say("HTTP/1.1 200 OK\r\n\r\n")
+			s = nettest.NewPeer(t, https{tls.Server(outer.Conn, originTLS(t))})
+		}
+		c.Expect("HTTP/1.1 200 Connection established\r\n\r\n")
+		secure := tls.Client(c.Conn, clientTLS(g.site))
+		require.NoError(t, secure.Handshake())
+		inner := nettest.NewPeer(t, https{secure}).Say("GET /a HTTP/1.1\r\nHost: %s\r\n\r\n", g.site)
+		head := s.Head()
+		require.True(t, strings.HasPrefix(head, "GET /a HTTP/1.1\r\n"), "what is inside a tunnel is asked in origin form")
+		require.NotContains(t, head, "Proxy-Authorization", "the origin was told the parent's login")
+		s.Say(okAnswer)
+		_, body := inner.Response("GET")
+		require.Equal(t, "ok", body)
+		require.Equal(t, "county", g.record().Parent)
+		inner.Close()
+		require.Equal(t, "county", g.tunnel().Parent)
+	}
+	up.Untouched(t)
+
+	direct := rules[0]
+	direct.Parent = "direct"
+	g.swap(policy.Enforce, direct)
+	c := g.knock().Say("CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", g.site)
+	res, _ := c.Response("CONNECT")
+	require.Equal(t, 502, res.StatusCode, "a connection through the parent was lent to a rule that goes past it")
 }
 
 func TestATunnelToAnHTTPPortIsReadAndGoesThroughTheParentAsRequests(t *testing.T) {
