@@ -153,6 +153,10 @@ var whys = map[policy.Reason]string{
 	policy.SNIMissing:          "the TLS names no server",
 	policy.SNIMismatch:         "the TLS names another server than the one asked for",
 	policy.AddressNotAllowed:   "the name leads to an address where its rules do not let it lead",
+	policy.HostMismatch:        "the request names another host than its connection",
+	policy.LoginRequired:       "its clients must log in",
+	policy.Limit:               "there are too many at once, or too many a second",
+	policy.Loop:                "it has come through this gate already",
 	policy.QueryTypeNotAllowed: "only addresses (A and AAAA) are asked for",
 	policy.Canary:              "programs ask by this name whether they may go round the filter",
 }

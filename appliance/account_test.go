@@ -79,3 +79,11 @@ types = { "*.inf" = "text/plain", "*" = "any" }
 		})
 	}
 }
+
+func TestEachRefusalIsSaidInWords(t *testing.T) {
+	for _, r := range policy.Reasons() {
+		if r != policy.Matched && !r.Upstream() {
+			require.NotEmpty(t, why(r.String()), r)
+		}
+	}
+}

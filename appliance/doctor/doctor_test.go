@@ -247,6 +247,32 @@ func TestOnlyWhoAsksForItHasAPOSTSentAndThenWithoutContent(t *testing.T) {
 	require.Equal(t, `answers 411: "1.1 parent.example" does not take it`, step(t, pack, "POST in chunks").Says)
 }
 
+func TestNothingOfAnAnswerIsWaitedForButItsHead(t *testing.T) {
+	port := site(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Write([]byte("a stream begins"))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done() // until the doctor goes
+	})
+	pack, _, ready := examined(t, surroundings{names: book{"www.example.org": {"127.0.0.1"}}, o: Options{Active: true, Step: time.Hour}},
+		rule(t, "a", "www.example.org", port, plain))
+	require.Equal(t, "answers 200", step(t, pack, "GET").Says, "an interim answer is none")
+	require.Equal(t, "answers 200", step(t, pack, "POST in chunks").Says)
+	require.True(t, ready)
+}
+
+func TestAPathIsAskedForAsAURLHasIt(t *testing.T) {
+	paths := make(chan string, 1)
+	glob, err := policy.ParseGlob("/a b")
+	require.NoError(t, err)
+	port := site(t, func(_ http.ResponseWriter, r *http.Request) { paths <- r.URL.Path })
+	pack, _, _ := examined(t, surroundings{names: book{"www.example.org": {"127.0.0.1"}}},
+		rule(t, "a", "www.example.org", port, func(r *policy.Rule) { plain(r); r.Paths = []policy.Glob{glob} }))
+	require.Equal(t, OK, pack.State, "%+v", pack)
+	require.Equal(t, "/a b", <-paths)
+}
+
 func TestAClockThatIsWrongIsTold(t *testing.T) {
 	port := site(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", noon().Add(-time.Hour).Format(http.TimeFormat))

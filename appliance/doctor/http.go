@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func (w *way) methodListed(method string) bool {
 func (w *way) path() string {
 	for _, g := range w.t.rule.Paths {
 		if p := g.String(); !strings.Contains(p, "*") {
-			return p
+			return (&url.URL{Path: p}).EscapedPath()
 		}
 	}
 	return "/"
@@ -99,8 +100,12 @@ func hop(resp *http.Response) string {
 
 func answered(resp *http.Response) string { return fmt.Sprintf("answers %d", resp.StatusCode) }
 
+// mostHead bounds what is read of an answer (octets).
+const mostHead = 64 << 10
+
 // exchange sends one request on a connection of its own, the first on the one
-// that was opened already, and reads the head of its answer.
+// that was opened already, and reads the head of its answer. What comes after it is
+// nobody's concern here, and may come for ever: nothing of it is waited for.
 func (w *way) exchange(ctx context.Context, request string) (*http.Response, error) {
 	conn, err := w.line(ctx)
 	if err != nil {
@@ -111,12 +116,12 @@ func (w *way) exchange(ctx context.Context, request string) (*http.Response, err
 	if _, err := io.WriteString(conn, request); err != nil {
 		return nil, err
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 64<<10)), nil)
-	if err != nil {
-		return nil, err
+	for in := bufio.NewReader(io.LimitReader(conn, mostHead)); ; {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, err
+		} // an interim answer has no body, and another follows (RFC 9110, section 15.2)
 	}
-	resp.Body.Close()
-	return resp, nil
 }
 
 // line is a connection to ask on.
