@@ -46,12 +46,11 @@ type matter struct {
 	now     time.Time      // when something was last waited for
 	head    *requestHead
 	dest    policy.Dest
-	user    string        // who logged in
-	upgrade string        // the protocol the client asks to switch to
-	request *http.Request // of CONNECT: carries the context
-	tunnel  *tunnel       // what CONNECT opened
-	upload  *upload       // the request body, nil where there is none
-	answer  download      // the response body
+	user    string   // who logged in
+	upgrade string   // the protocol the client asks to switch to
+	tunnel  *tunnel  // what CONNECT opened
+	upload  *upload  // the request body, nil where there is none
+	answer  download // the response body
 
 	verdict policy.Verdict
 
@@ -137,7 +136,6 @@ func (e *exchange) serve(f *flaw) (outcome fate) {
 
 // serveConnect opens a tunnel and carries it.
 func (e *exchange) serveConnect() fate {
-	e.request = (&http.Request{}).WithContext(e.client.ctx)
 	// Nobody looks whether the client has left: one that has only said all it has
 	// to say may have sent it together with the head, and waits for the answer.
 	if refused := e.connect(); refused != nil {

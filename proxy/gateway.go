@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -51,7 +50,6 @@ func (e *exchange) serveRedirected() {
 	}()
 	defer e.guard()
 	e.begun = true // no page goes to a client that asked no proxy
-	e.request = (&http.Request{}).WithContext(e.client.ctx)
 	t := &tunnel{e: e}
 	e.tunnel = t
 	defer t.closeOrigin()

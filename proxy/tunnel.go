@@ -48,7 +48,7 @@ func (e *exchange) connect() *refusal {
 			return refused
 		}
 	}
-	permits, refused := e.server.resolve(e.request.Context(), v, permit)
+	permits, refused := e.server.resolve(e.client.ctx, v, permit)
 	if refused != nil {
 		return refused
 	}
@@ -79,7 +79,7 @@ func (t *tunnel) reach(permits []policy.Permit) (err error) {
 			return nil
 		}
 	}
-	t.origin, t.permit, err = e.server.dialer.reach(e.request.Context(), ways, permits)
+	t.origin, t.permit, err = e.server.dialer.reach(e.client.ctx, ways, permits)
 	if err == nil {
 		e.describeParent(t.origin.way)
 	}
