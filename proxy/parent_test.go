@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -187,6 +188,8 @@ func TestAParentThatDoesNotAnswerIsPassedOver(t *testing.T) {
 	told := make(chan *parent.Fault, 16)
 	o := parents(through("first", deaf(t)), through("second", second.Port))
 	o.deps.ParentFault = func(f *parent.Fault) { told <- f }
+	at := time.Now()
+	o.deps.Now = func() time.Time { return at } // for a while that does not end
 	g := newGate(t, o, allow("amqp.example.org", 5672, rawTCP))
 	for range 2 {
 		c := g.dial().Say("CONNECT amqp.example.org:5672 HTTP/1.1\r\nHost: amqp.example.org:5672\r\n\r\n")
