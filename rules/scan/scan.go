@@ -133,6 +133,7 @@ type Error struct {
 	Deep bool
 }
 
+// Error says the octet at which reading stopped, counted from 0, and why.
 func (e *Error) Error() string { return fmt.Sprintf("offset %d: %s", e.Offset, e.Reason) }
 
 // MaxDepth is how deep lists and tables may be nested in each other, and how
