@@ -45,23 +45,24 @@ func (e *exchange) mustJudge(a *http1.Response) bool {
 // clause is in force, about what the first bytes show.
 func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 	d := &e.answer
-	before := *e.permit()
 	var shows bool
 	d.codings, shows = readable(&d.link.answer, &e.head.Fields)
-	ask := func(shown policy.Family) (policy.Verdict, policy.Permit) {
+	ask := func(shown policy.Family) policy.Verdict {
 		if !shows {
 			shown = policy.FamilyUnknown
 		}
-		return e.policy.Response(policy.Response{At: e.now, Permit: before, Type: declared, Family: shown})
+		return e.passage.narrow(func(newest policy.Permit) (policy.Verdict, policy.Permit) {
+			return e.policy.Response(policy.Response{At: e.now, Permit: newest, Type: declared, Family: shown})
+		})
 	}
 	family := policy.FamilyUnknown
 	// A body of unknown length is looked at in any case: it may turn out to be
 	// none, and then there is no type to judge.
-	if e.policy.HoldsHead(before) && (shows || d.kind != http1.Sized) {
+	if e.policy.HoldsHead(e.passage.newest()) && (shows || d.kind != http1.Sized) {
 		d.judge = func(shown policy.Family) bool {
-			v, _ := ask(shown)
+			v := ask(shown)
 			if !v.Allowed() {
-				e.settle(v, &before)
+				e.settle(v, e.permit())
 			}
 			return v.Allowed()
 		}
@@ -71,11 +72,11 @@ func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 			return nil
 		}
 	}
-	v, permit := ask(family)
+	v := ask(family)
 	if !v.Allowed() {
 		return refusalFor(v)
 	}
-	e.settle(v, &permit)
+	e.settle(v, e.permit())
 	return nil
 }
 

@@ -212,8 +212,7 @@ func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 // judgesParts has the parts of an upload judged where the rules speak of what may
 // be sent.
 func (u *upload) judgesParts(e *exchange) {
-	permit := *e.permit()
-	if !e.policy.JudgesParts(permit) {
+	if !e.policy.JudgesParts(e.passage.newest()) {
 		return
 	}
 	kinds := map[policy.MediaType]bool{}
@@ -225,11 +224,12 @@ func (u *upload) judgesParts(e *exchange) {
 			kind = policy.MediaType{}
 		}
 		kinds[kind] = true
-		v, narrowed := e.policy.Part(policy.Part{At: e.server.deps.Now(), Permit: permit, Type: kind})
+		v := e.passage.narrow(func(newest policy.Permit) (policy.Verdict, policy.Permit) {
+			return e.policy.Part(policy.Part{At: e.server.deps.Now(), Permit: newest, Type: kind})
+		})
 		if !v.Allowed() || v.Would {
 			u.judged.Store(&v)
 		}
-		permit = narrowed
 		return v.Allowed()
 	})
 }

@@ -138,6 +138,59 @@ func testAPartThatIsRefusedCutsTheUpload(t *testing.T, over carrier) {
 	require.Equal(t, policy.UploadNotListed, g.record().Verdict.Reason)
 }
 
+func TestOneRulePermitsThePartsAndTheAnswer(t *testing.T) {
+	overBoth(t, testOneRulePermitsThePartsAndTheAnswer)
+}
+
+func testOneRulePermitsThePartsAndTheAnswer(t *testing.T, over carrier) {
+	o := over.origin(t)
+	sends := over.allow(www, o.Port, uploads("multipart/form-data", "text/csv"), types("*", "text/html"))
+	takes := over.allow(www, o.Port, uploads("multipart/form-data", "text/plain"), types("*", "text/plain"))
+	takes.Name = "takes"
+	for _, test := range []struct {
+		name, part, declared string
+		reason               policy.Reason
+	}{
+		{"the rule of the part permits the type", table, "text/html", policy.Matched},
+		{"another rule does", table, "text/plain", policy.TypeNotListed},
+		{"the other rule's part and type", field, "text/plain", policy.Matched},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := over.gate(t, options{}, sends, takes)
+			c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=frontier\r\nTransfer-Encoding: chunked\r\n\r\n", o.Port)
+			s := o.Take(t)
+			s.Head()
+			c.Chunk(form(test.part))
+			s.ExpectChunk(form(test.part))
+			c.Say("0\r\n\r\n")
+			s.Expect("0\r\n\r\n").Say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: 2\r\n\r\nhi", test.declared).Close()
+			c.Response("POST")
+			require.Equal(t, test.reason, g.record().Verdict.Reason)
+		})
+	}
+}
+
+func TestAnUploadEndsWithTheRuleOfItsParts(t *testing.T) {
+	overBoth(t, testAnUploadEndsWithTheRuleOfItsParts)
+}
+
+func testAnUploadEndsWithTheRuleOfItsParts(t *testing.T, over carrier) {
+	o := over.origin(t)
+	g := over.gate(t, options{}, over.allow(www, o.Port, uploads("multipart/form-data", "text/plain")))
+	c := g.dial().Say("POST http://www.example.org:%[1]d/ HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nContent-Type: multipart/form-data; boundary=frontier\r\nTransfer-Encoding: chunked\r\n\r\n", o.Port)
+	s := o.Take(t)
+	s.Head()
+	c.Chunk("--frontier\r\n" + field)
+	s.ExpectChunk("--frontier\r\n" + field)
+	g.swap(policy.Enforce, over.allow(www, o.Port, uploads("multipart/form-data")))
+	g.server.Review()
+	_, err := c.Ended()
+	require.Error(t, err)
+	r := g.record()
+	require.Equal(t, "policy", r.End)
+	require.Equal(t, policy.UploadNotListed, r.Verdict.Reason)
+}
+
 func TestPartsAreNotToldApartWhereNoRuleSpeaksOfUploads(t *testing.T) {
 	o := carrier{}.origin(t)
 	g := carrier{}.gate(t, options{}, carrier{}.allow(www, o.Port))

@@ -17,13 +17,14 @@ const longPassage = time.Minute
 // is opened before anything is decided and ended exactly once; then it may be
 // opened again, for the next exchange of its connection.
 //
-// Whoever carries the passage settles it and may read what he has settled. The
-// lock is for those who look on: the reviewer and the sweeper.
+// Whoever carries the passage settles it and may read what he has settled; but
+// while its upload is judged part by part the permit changes under the lock alone.
+// The lock is for those who look on, too: the reviewer and the sweeper.
 type passage struct {
 	server *Server
 	mu     sync.Mutex    // guards all below
 	record *flow.Record  // the book's once the passage has ended
-	permit policy.Permit // the newest; only the carrier changes it
+	permit policy.Permit // the newest; only the carrier and his upload change it
 	// opaque: a tunnel nobody looks into, so that Inspect ends it.
 	opaque  bool
 	cut     func() // breaks off what carries the passage
@@ -133,6 +134,25 @@ func (p *passage) settle(v policy.Verdict, permit *policy.Permit) {
 		p.record.Verdict, p.permit = v, *permit
 		p.record.Protocol = v.Protocol
 	}
+}
+
+// narrow judges the passage further, from the newest permit on: what is sent and
+// what comes back are judged at the same time, and one rule must permit both.
+func (p *passage) narrow(judge func(policy.Permit) (policy.Verdict, policy.Permit)) policy.Verdict {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, permit := judge(p.permit)
+	if v.Allowed() && p.stopped == "" {
+		p.permit = permit
+	}
+	return v
+}
+
+// newest is the permit at the moment.
+func (p *passage) newest() policy.Permit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.permit
 }
 
 // unseen says whether the passage is a tunnel that nobody looks into.
