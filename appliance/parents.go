@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"gatehouse/policy"
-	"gatehouse/proxy"
 	"gatehouse/rules"
 )
 
@@ -100,16 +99,6 @@ func (c *Config) parentNames() (names []string) {
 		names = append(names, u.Name)
 	}
 	return names
-}
-
-// parents are the parent proxies as the gate asks them.
-func (c *Config) parents() (list []proxy.Parent) {
-	for _, u := range c.Upstreams {
-		list = append(list, proxy.Parent{
-			Name: u.Name, Host: u.URL.Host, Port: u.URL.Port, User: u.URL.user, Password: u.URL.password, ByName: u.Connect == "name",
-		})
-	}
-	return list
 }
 
 // userinfo is a password in a URL.
