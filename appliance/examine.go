@@ -39,7 +39,9 @@ func Examine(ctx context.Context, files Files, config *Config, loaded *rules.Loa
 func (a *Appliance) Examine(ctx context.Context, o doctor.Options) (doctor.Report, error) {
 	report, err := a.examine(ctx, a.live.Policy(), o, a.gateCheck())
 	for pack, ready := range report.Ready {
-		a.tally.PackTried(pack, ready)
+		if ready || len(a.Config.Upstreams) == 0 { // what fails straight may work through a parent
+			a.tally.PackTried(pack, ready)
+		}
 	}
 	return report, err
 }
@@ -64,6 +66,10 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 	}
 	if a.Config.Inspection.Enabled {
 		checks = append(checks, a.caCheck())
+	}
+	if len(a.Config.Upstreams) > 0 {
+		checks = append(checks, doctor.Suspect("parent proxies", "places are tried straight, not through the [[upstream]] of gatehouse.toml: where only a parent is let out, connections fail here that succeed through the gate",
+			"ask through the gate itself: curl -x with the address of listen.proxy"))
 	}
 	return doctor.NewReport(a.Now(), ready, append(checks, found...)...), nil
 }
