@@ -199,14 +199,23 @@ func (g *gate) terminate(t *testing.T) int {
 // wait for.
 func (g *gate) eventually(t *testing.T, claim string, holds func() bool) {
 	t.Helper()
+	if !comesTrue(holds) {
+		said, _ := os.ReadFile(g.path("stderr"))
+		t.Fatalf("not within %s: %s\n%s", nettest.Patience, claim, said)
+	}
+}
+
+// comesTrue reports whether something holds before the tests' patience ends. It
+// asks in the goroutine of the test, which may fail while it is asked.
+func comesTrue(holds func() bool) bool {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(nettest.Patience); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(g.path("stderr"))
-			t.Fatalf("not within %s: %s\n%s", nettest.Patience, claim, said)
+			return false
 		}
 	}
+	return true
 }
 
 // admins is how the tests reach the admin listener: with a connection for each

@@ -418,10 +418,8 @@ func TestGatewayInThePath(t *testing.T) {
 			}
 			all.Wait()
 		}
-		deadline := time.Now().Add(patience)
-		for fds() > before+8 {
-			require.True(t, time.Now().Before(deadline), "%d descriptors, before %d", fds(), before)
-			time.Sleep(50 * time.Millisecond)
+		if !comesTrue(func() bool { return fds() <= before+8 }) {
+			t.Errorf("%d descriptors, before %d", fds(), before)
 		}
 	})
 	t.Run("loading it twice is loading it once", func(t *testing.T) {
@@ -432,10 +430,7 @@ func TestGatewayInThePath(t *testing.T) {
 	t.Run("a ruleset that somebody else flushes is put back, with its pins", func(t *testing.T) {
 		foreign := l.nft("list table inet foreign")
 		l.nft("flush ruleset")
-		for deadline := time.Now().Add(patience); !strings.Contains(l.nft("list tables"), "inet gatehouse"); {
-			require.True(t, time.Now().Before(deadline), "the table is not put back")
-			time.Sleep(50 * time.Millisecond)
-		}
+		require.True(t, comesTrue(func() bool { return strings.Contains(l.nft("list tables"), "inet gatehouse") }), "the table is put back")
 		require.Contains(t, l.nft("list table inet gatehouse"), pinAddr)
 		l.isReset(elseAddr, 9352, "x")
 		l.reaches(pinAddr, 9352, "x")
