@@ -111,20 +111,25 @@ func (a *Appliance) newDecisionLog() *flow.Log {
 
 func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 	l := a.Config.Limits
-	roots, err := a.Config.Roots()
-	if err != nil { // it was there when the configuration was checked
-		a.Log.Error("no origin is trusted inside TLS that the gate looks into", "err", err)
-		roots = x509.NewCertPool()
-	}
 	return proxy.New(proxy.Config{
 		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
-		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: roots, Parents: a.Config.parents(),
+		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: a.roots(), Parents: a.Config.parents(),
 	}, proxy.Deps{
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Told: a.told,
 		ParentAddresses: a.resolver.Addresses,
 		ParentFault:     func(f *proxy.ParentFault) { a.tally.ParentFailed(f.Parent, string(f.Cause)) },
 	})
+}
+
+// roots are whom the gate and the doctor trust; nil: whom the system does.
+func (a *Appliance) roots() *x509.CertPool {
+	roots, err := a.Config.Roots()
+	if err != nil { // it was there when the configuration was checked
+		a.Log.Error("no origin is trusted inside TLS that the gate looks into", "err", err)
+		return x509.NewCertPool()
+	}
+	return roots
 }
 
 // rulesInForce is what the metrics say of the rules.

@@ -125,11 +125,14 @@ type (
 	Report      = doctor.Report
 )
 
+// MostIdle bounds Examination.Idle.
+const MostIdle = doctor.MostIdle
+
 // Doctor has the appliance try what its rules permit, which takes as long as the
 // slowest place takes to be given up.
 func (c *Control) Doctor(ctx context.Context, o Examination) (Report, error) {
 	var report Report
-	query := url.Values{"pack": {o.Pack}, "active": {strconv.FormatBool(o.Active)}}
+	query := url.Values{"pack": {o.Pack}, "active": {strconv.FormatBool(o.Active)}, "idle": {o.Idle.String()}}
 	status, body, err := c.ask(ctx, http.MethodPost, "/doctor?"+query.Encode())
 	switch {
 	case err != nil:

@@ -88,10 +88,14 @@ func (a *Appliance) findRecent(ctx context.Context, id string) *flow.Record {
 // serveDoctor has the doctor try what the rules in force permit, and gives its
 // report.
 func (a *Appliance) serveDoctor(w http.ResponseWriter, r *http.Request) {
+	o := doctor.Options{Pack: r.FormValue("pack")}
+	o.Active, _ = strconv.ParseBool(r.FormValue("active"))
+	if idle, err := time.ParseDuration(r.FormValue("idle")); err == nil {
+		o.Idle = min(max(idle, 0), doctor.MostIdle)
+	}
 	// It takes as long as the slowest of many hosts takes to be given up.
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longestExamination + time.Minute))
-	active, _ := strconv.ParseBool(r.FormValue("active"))
-	report, err := a.Examine(r.Context(), doctor.Options{Pack: r.FormValue("pack"), Active: active})
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longestExamination + o.Idle + time.Minute))
+	report, err := a.Examine(r.Context(), o)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return

@@ -4,6 +4,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"gatehouse/appliance/doctor"
 	"gatehouse/dnsallow"
 	"gatehouse/policy"
+	"gatehouse/proxy"
 	"gatehouse/rules"
 )
 
@@ -39,21 +41,19 @@ func Examine(ctx context.Context, files Files, config *Config, loaded *rules.Loa
 func (a *Appliance) Examine(ctx context.Context, o doctor.Options) (doctor.Report, error) {
 	report, err := a.examine(ctx, a.live.Policy(), o, a.gateCheck())
 	for pack, ready := range report.Ready {
-		if ready || len(a.Config.Upstreams) == 0 { // what fails straight may work through a parent
-			a.tally.PackTried(pack, ready)
-		}
+		a.tally.PackTried(pack, ready)
 	}
 	return report, err
 }
 
 func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Options, gate *doctor.Check) (doctor.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, longestExamination)
+	ctx, cancel := context.WithTimeout(ctx, longestExamination+o.Idle)
 	defer cancel()
 	servers := doctor.Heading("DNS servers", a.upstreamChecks(ctx, p)...)
 	if allFailed(servers.Parts) {
 		o.NoNames = "no DNS server answers"
 	}
-	d := doctor.New(o, doctor.Deps{Policy: p, Resolver: a.resolver, Now: a.Now, Own: a.doors.own})
+	d := doctor.New(o, doctor.Deps{Policy: p, Resolver: a.resolver, Gate: doctor.Through(a.gate), Roots: a.roots(), Now: a.Now, Own: a.doors.own})
 	found, ready, err := d.Requirements(ctx)
 	if err != nil {
 		return doctor.Report{}, err
@@ -68,10 +68,30 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 		checks = append(checks, a.caCheck())
 	}
 	if len(a.Config.Upstreams) > 0 {
-		checks = append(checks, doctor.Suspect("parent proxies", "places are tried straight, not through the [[upstream]] of gatehouse.toml: where only a parent is let out, connections fail here that succeed through the gate",
-			"ask through the gate itself: curl -x with the address of listen.proxy"))
+		checks = append(checks, doctor.Heading("parent proxies", a.parentChecks(ctx)...))
 	}
-	return doctor.NewReport(a.Now(), ready, append(checks, found...)...), nil
+	if checks = append(checks, found...); o.Idle > 0 {
+		if c := d.Survival(ctx); c != nil {
+			checks = append(checks, c)
+		}
+	}
+	return doctor.NewReport(a.Now(), ready, checks...), nil
+}
+
+// parentChecks connects to each parent proxy by itself: one that is only asked
+// where another fails is in no place's way.
+func (a *Appliance) parentChecks(ctx context.Context) (checks []*doctor.Check) {
+	ctx, cancel := context.WithTimeout(ctx, a.Config.Limits.Dial.Duration)
+	defer cancel()
+	for _, t := range a.gate.TryParents(ctx) {
+		var fault *proxy.ParentFault
+		if errors.As(t.Err, &fault) {
+			checks = append(checks, doctor.Bad(t.Parent, fault.Error(), fault.Fix()))
+			continue
+		}
+		checks = append(checks, doctor.Fine(t.Parent, t.At.String()+" answers"))
+	}
+	return checks
 }
 
 func allFailed(checks []*doctor.Check) bool {

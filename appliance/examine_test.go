@@ -1,11 +1,13 @@
 package appliance
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/appliance/doctor"
+	"gatehouse/internal/nettest"
 )
 
 // found is the check called name, at whatever depth.
@@ -56,4 +58,19 @@ func TestWithoutRulesInForceTheDoctorSaysSo(t *testing.T) {
 	require.Equal(t, doctor.Failed, found(report.Checks, "gate").State)
 	require.Contains(t, found(report.Checks, "gate").Fix, "gatehouse check ")
 	require.Empty(t, report.Ready)
+}
+
+func TestTheDoctorGoesThroughTheParentsThatTheGateGoesThrough(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	_, parent := nettest.NewParent(t, nettest.Parent{})
+	s.configure(fmt.Sprintf("[[upstream]]\nname = \"county\"\nurl = \"http://gate:sesame@127.0.0.1:%d\"\n[[upstream]]\nname = \"spare\"\nurl = \"http://127.0.0.1:1\"\n", parent))
+	report, err := NewControl(s.Config.State.Dir).Doctor(t.Context(), doctor.Options{})
+	require.NoError(t, err)
+	require.Equal(t, "the parent proxy county answers, and is asked for the page", found(found(report.Checks, "www.groupcall.test:"+s.port).Parts, "connection").Says)
+	require.Contains(t, found(found(report.Checks, "relay.groupcall.test:"+s.echo).Parts, "connection").Says, "county has opened a tunnel to 127.0.0.1:")
+	require.Equal(t, doctor.OK, found(report.Checks, "county").State)
+	require.Equal(t, doctor.Failed, found(report.Checks, "spare").State)
+	require.Contains(t, found(report.Checks, "spare").Says, "parent proxy spare: unreachable: ")
+	require.NotContains(t, report.String(), "sesame")
 }

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -28,21 +27,60 @@ type Resolver interface {
 type Options struct {
 	Pack   string // one pack; empty: all in use, and the file's own rules
 	Active bool   // POST too, without content
+	// Idle is for how long Survival leaves a connection alone, at most MostIdle;
+	// 0: it is not asked for.
+	Idle time.Duration
 	// NoNames says why no name can be resolved, where that is known: then places
 	// with a name are not tried.
 	NoNames string
 	// Step bounds each step of each target; 0: 8 s.
 	Step time.Duration
+	// Hold is how long a request is kept open for an answer before its end is
+	// sent; 0: 2 s.
+	Hold time.Duration
+}
+
+// Gate opens connections as the gate does.
+type Gate interface {
+	// Reach opens a connection to the first of the permitted addresses that
+	// answers, through the parent proxies that choice leaves (a verdict's word;
+	// "direct": past them all). With plainHTTP a parent is spoken to, else it is
+	// asked for a tunnel. The error may be a Fault. Whoever asked closes the Line.
+	Reach(ctx context.Context, choice string, plainHTTP bool, permits []policy.Permit) (*Line, error)
+	// Blame is what the status of an answer says against a parent that gave it;
+	// nil: nothing.
+	Blame(parent string, status int) Fault
+}
+
+// Fault is what a parent proxy did not do, in sentences.
+type Fault interface {
+	error
+	Why() string
+	Fix() string
+}
+
+// Line is a connection that leads to a place.
+type Line struct {
+	net.Conn
+	To     policy.Permit // for the address
+	Parent string        // the parent proxy that it goes through; empty: none
+	// Absolute: the parent itself takes requests, in absolute form, with this
+	// value of Proxy-Authorization (empty: without).
+	Absolute bool
+	Login    string
 }
 
 // Deps is what a Doctor needs from its surroundings.
 type Deps struct {
 	Policy   *policy.Policy
 	Resolver Resolver
+	Gate     Gate
 	Roots    *x509.CertPool   // who may vouch for origins; nil: whom the system trusts
 	Now      func() time.Time // nil: time.Now
 	// Own says that an address is one of the appliance's own doors; nil: none is.
 	Own func(netip.AddrPort) bool
+	// AfterFunc is time.AfterFunc, with the timer's Stop; nil: just that.
+	AfterFunc func(time.Duration, func()) (stop func() bool)
 }
 
 // Doctor tries what the rules permit. New makes one for one examination.
@@ -63,6 +101,12 @@ func New(o Options, d Deps) *Doctor {
 	}
 	if o.Step == 0 {
 		o.Step = 8 * time.Second
+	}
+	if o.Hold == 0 {
+		o.Hold = 2 * time.Second
+	}
+	if d.AfterFunc == nil {
+		d.AfterFunc = func(wait time.Duration, f func()) func() bool { return time.AfterFunc(wait, f).Stop }
 	}
 	return &Doctor{Options: o, Deps: d, tried: map[place]func() *Check{}}
 }
@@ -136,10 +180,14 @@ type place struct {
 	method, path string
 }
 
+func (t target) place() place {
+	w := way{t: t}
+	return place{t.dest, t.protocol, t.client, w.method(), w.path()}
+}
+
 // once tries a place, or waits for whoever tries it already.
 func (d *Doctor) once(ctx context.Context, t target) *Check {
-	w := way{t: t}
-	k := place{t.dest, t.protocol, t.client, w.method(), w.path()}
+	k := t.place()
 	d.mu.Lock()
 	do, ok := d.tried[k]
 	if !ok {
@@ -166,140 +214,13 @@ func (d *Doctor) try(ctx context.Context, t target) *Check {
 	if w.speaksHTTP() {
 		w.step(ctx, "GET", w.get)
 		if d.Active {
-			w.step(ctx, "POST", w.post)
-			w.step(ctx, "POST in chunks", w.chunked)
+			w.trial(ctx, "POST", w.post)
+			w.trial(ctx, "POST in chunks", w.chunked)
+			w.trial(ctx, "100-continue", w.expect)
 		}
 	}
 	w.hangUp()
 	c := Heading(t.dest.String(), w.checks...)
 	c.Way = true
 	return c
-}
-
-// way is the state of one target's examination.
-type way struct {
-	d       *Doctor
-	t       target
-	checks  []*Check
-	broken  string // the step that failed first
-	permit  policy.Permit
-	permits []policy.Permit
-	to      policy.Permit // the address that answered
-	conn    net.Conn
-	secure  *tls.Conn
-}
-
-// step tries one step, unless an earlier one has failed.
-func (w *way) step(ctx context.Context, name string, try func(context.Context) *Check) {
-	if w.broken != "" {
-		w.checks = append(w.checks, Skipped(name, w.broken+" failed"))
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, w.d.Step)
-	defer cancel()
-	began := w.d.Now()
-	c := try(ctx)
-	if c == nil {
-		return
-	}
-	c.Name = name
-	w.checks = append(w.checks, c.took(w.d.Now().Sub(began)))
-	if c.State == Failed {
-		w.broken = name
-	}
-}
-
-func (w *way) hangUp() {
-	if w.conn != nil {
-		w.conn.Close()
-	}
-}
-
-// judge asks the rules as the passage would.
-func (w *way) judge(context.Context) *Check {
-	v, permit := w.ask()
-	w.permit = permit
-	if !v.Allowed() || v.Would {
-		return Bad("", fmt.Sprintf("the rules refuse it for %s: %s", w.t.client, v.Reason),
-			"gatehouse explain --client "+w.t.client.String()+" "+w.passage())
-	}
-	return Fine("", "permitted for "+w.t.client.String()+" by "+v.RuleName())
-}
-
-func (w *way) ask() (policy.Verdict, policy.Permit) {
-	if w.t.protocol == policy.PlainHTTP {
-		return w.d.Policy.Request(policy.Request{
-			At: w.d.Now(), Surface: policy.HTTP, Client: w.t.client, Dest: w.t.dest, Method: w.method(), Path: policy.NewPath(w.path()),
-		})
-	}
-	return w.d.Policy.Connect(policy.Connect{At: w.d.Now(), Surface: policy.CONNECT, Client: w.t.client, Dest: w.t.dest})
-}
-
-// passage is the target as explain takes it.
-func (w *way) passage() string {
-	if w.t.protocol == policy.PlainHTTP {
-		return w.method() + " http://" + w.t.dest.String() + w.path()
-	}
-	return "CONNECT " + w.t.dest.String()
-}
-
-// resolve asks the gate's own resolver, which judges the addresses.
-func (w *way) resolve(ctx context.Context) *Check {
-	permits, v, err := w.d.Resolver.Resolve(ctx, w.permit)
-	switch {
-	case err != nil:
-		return Bad("", "no answer from the DNS servers: "+err.Error(), "see that the gate may reach the servers of dns.upstreams on port 53, and that they know the name")
-	case !v.Allowed():
-		return Bad("", fmt.Sprintf("%s: the name leads to no address that the rule permits (%s)", v.Reason, wanted(w.t.rule.Addresses)),
-			"gatehouse azure show tells how old the list of Azure's addresses is; a DNS server that gives wrong answers is told by dig "+w.t.dest.Host.String())
-	case len(permits) == 0:
-		return Bad("", "the name has no address", "ask the DNS servers of dns.upstreams for it: dig "+w.t.dest.Host.String())
-	}
-	for _, p := range permits {
-		if w.d.Own == nil || !w.d.Own(addrPort(p)) {
-			w.permits = append(w.permits, p)
-		}
-	}
-	if len(w.permits) == 0 {
-		return Bad("", "the name leads to the gate itself", "repair the name in your DNS")
-	}
-	var where []string
-	for _, p := range w.permits {
-		where = append(where, p.Addr().String())
-	}
-	return Fine("", "leads to "+strings.Join(where, ", ")+", within "+wanted(w.t.rule.Addresses))
-}
-
-// wanted says in words where a rule's names may lead.
-func wanted(a policy.Addresses) string {
-	var words []string
-	if a.Default || a.Public {
-		words = append(words, "public addresses")
-	}
-	for _, t := range a.Tags {
-		words = append(words, t.Name)
-	}
-	if len(a.Prefixes) > 0 {
-		words = append(words, "the listed networks")
-	}
-	return strings.Join(words, ", ")
-}
-
-// connect dials the judged addresses in their order.
-func (w *way) connect(ctx context.Context) *Check {
-	var errs []error
-	for _, p := range w.permits {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addrPort(p).String())
-		if err == nil {
-			w.conn, w.to = conn, p
-			return Fine("", addrPort(p).String()+" answers")
-		}
-		errs = append(errs, err)
-	}
-	return Bad("", "nobody answers: "+errors.Join(errs...).Error(),
-		fmt.Sprintf("let the gate's address out to TCP port %d in the firewall behind it", w.t.dest.Port))
-}
-
-func addrPort(p policy.Permit) netip.AddrPort {
-	return netip.AddrPortFrom(p.Addr(), p.Dest().Port)
 }

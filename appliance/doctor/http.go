@@ -1,11 +1,8 @@
 package doctor
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -50,42 +47,72 @@ func (w *way) get(ctx context.Context) *Check {
 	if !w.methodListed("GET") {
 		return Skipped("", "the rule does not permit GET")
 	}
-	resp, err := w.exchange(ctx, "GET "+w.path()+" HTTP/1.1\r\n"+w.fields()+"\r\n")
-	if err != nil {
-		return Bad("", "no answer: "+err.Error(), "see whether a filter on the way cuts the connection")
+	a, bad := w.tell(ctx, request{method: "GET"})
+	if bad != nil {
+		return bad
 	}
-	w.readClock(resp.Header.Get("Date"))
-	return Fine("", answered(resp))
-}
-
-func (w *way) fields() string {
-	return "Host: " + w.t.dest.Host.String() + "\r\nUser-Agent: gatehouse-doctor\r\nAccept: */*\r\nConnection: close\r\n"
+	w.readClock(a.Header.Get("Date"))
+	return Fine("", a.words())
 }
 
 // post sends no content, and says so.
 func (w *way) post(ctx context.Context) *Check {
-	return w.posted(ctx, "POST "+w.path()+" HTTP/1.1\r\n"+w.fields()+"Content-Length: 0\r\n\r\n")
-}
-
-// chunked sends no content in chunked coding, which is what Service Bus agents
-// need carried (RFC 9112, section 7.1).
-func (w *way) chunked(ctx context.Context) *Check {
-	return w.posted(ctx, "POST "+w.path()+" HTTP/1.1\r\n"+w.fields()+"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-}
-
-func (w *way) posted(ctx context.Context, request string) *Check {
 	if !w.methodListed("POST") {
 		return Skipped("", "the rule does not permit POST")
 	}
-	resp, err := w.exchange(ctx, request)
+	a, bad := w.tell(ctx, request{method: "POST", fields: "Content-Length: 0\r\n"})
+	if bad != nil {
+		return bad
+	}
+	return Fine("", a.words())
+}
+
+// tell asks and looks whether a hop on the way is at fault; bad is nil where none
+// is.
+func (w *way) tell(ctx context.Context, r request) (a *answer, bad *Check) {
+	a, err := w.ask(ctx, r)
 	if err != nil {
-		return Bad("", "no answer: "+err.Error(), "see whether a filter on the way cuts the connection")
+		return nil, Bad("", "no answer: "+err.Error(), "see whether a filter on the way cuts the connection")
 	}
-	switch resp.StatusCode {
-	case http.StatusLengthRequired, http.StatusNotImplemented:
-		return Bad("", answered(resp)+": "+hop(resp)+" does not take it", "a proxy on the way must let HTTP/1.1 through unchanged, or be gone round")
+	return a, w.blamed(ctx, r, a)
+}
+
+// blamed is the check where an answer is not the origin's, or one that no origin
+// of ours gives; else nil. What a parent may have said is asked once more past
+// it, where that can be done.
+func (w *way) blamed(ctx context.Context, r request, a *answer) *Check {
+	if a.line.Absolute {
+		if fault := w.d.Gate.Blame(a.line.Parent, a.StatusCode); fault != nil {
+			return w.whose(ctx, r, a, fault)
+		}
+		return nil
 	}
-	return Fine("", answered(resp))
+	if r.method == "POST" && (a.StatusCode == http.StatusLengthRequired || a.StatusCode == http.StatusNotImplemented || a.StatusCode == http.StatusExpectationFailed) {
+		return Bad("", a.words()+": "+hop(a.Response)+" does not take it", "a proxy on the way must let HTTP/1.1 through unchanged, or be gone round")
+	}
+	return nil
+}
+
+// whose finds out whether a parent or the place behind it gave an answer.
+func (w *way) whose(ctx context.Context, r request, a *answer, fault Fault) *Check {
+	if a.StatusCode == http.StatusProxyAuthRequired {
+		return Bad("", clause(fault.Why()), fault.Fix()) // no origin says that
+	}
+	past, err := w.past().ask(ctx, r)
+	switch {
+	case err != nil:
+		return Suspect("", fmt.Sprintf("%s: if it is not the place itself that says so, %s", a.words(), clause(fault.Why())), fault.Fix())
+	case past.StatusCode != a.StatusCode:
+		return Bad("", fmt.Sprintf("%s; past it the place answers %d", clause(fault.Why()), past.StatusCode), fault.Fix())
+	case r.method == "POST" && a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusMethodNotAllowed:
+		return Bad("", fmt.Sprintf("%s, also past the parent proxy: %s does not take it", a.words(), hop(past.Response)), "tell the vendor")
+	}
+	return nil
+}
+
+// past is the same way without parent proxies. It is opened when it is asked on.
+func (w *way) past() *way {
+	return &way{d: w.d, t: w.t, permit: w.permit, permits: w.permits, choice: "direct"}
 }
 
 // hop names who answered, as far as it says so.
@@ -96,52 +123,6 @@ func hop(resp *http.Response) string {
 		}
 	}
 	return "whoever answered"
-}
-
-func answered(resp *http.Response) string { return fmt.Sprintf("answers %d", resp.StatusCode) }
-
-// mostHead bounds what is read of an answer (octets).
-const mostHead = 64 << 10
-
-// exchange sends one request on a connection of its own, the first on the one
-// that was opened already, and reads the head of its answer. What comes after it is
-// nobody's concern here, and may come for ever: nothing of it is waited for.
-func (w *way) exchange(ctx context.Context, request string) (*http.Response, error) {
-	conn, err := w.line(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	if _, err := io.WriteString(conn, request); err != nil {
-		return nil, err
-	}
-	for in := bufio.NewReader(io.LimitReader(conn, mostHead)); ; {
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
-			return resp, err
-		} // an interim answer has no body, and another follows (RFC 9110, section 15.2)
-	}
-}
-
-// line is a connection to ask on.
-func (w *way) line(ctx context.Context) (net.Conn, error) {
-	if w.conn == nil {
-		if c := w.connect(ctx); c.State == Failed {
-			return nil, fmt.Errorf("%s", c.Says)
-		}
-		if w.t.protocol == policy.TLS {
-			if c := w.handshake(ctx); c.State == Failed {
-				return nil, fmt.Errorf("%s", c.Says)
-			}
-		}
-	}
-	conn := w.conn
-	if w.t.protocol == policy.TLS {
-		conn = w.secure
-	}
-	w.conn, w.secure = nil, nil
-	return conn, nil
 }
 
 // mostSkew is by how much a clock may be wrong: tokens of Service Bus and

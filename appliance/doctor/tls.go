@@ -15,10 +15,11 @@ const certificateSoon = 14 * 24 * time.Hour
 // handshake opens TLS, verifies who answers, and says who vouched for it.
 func (w *way) handshake(ctx context.Context) *Check {
 	host := w.t.dest.Host.String()
-	w.secure = tls.Client(w.conn, &tls.Config{ServerName: host, RootCAs: w.d.Roots, MinVersion: tls.VersionTLS12, Time: w.d.Now})
-	err := w.secure.HandshakeContext(ctx)
+	secure := tls.Client(w.line.Conn, &tls.Config{ServerName: host, RootCAs: w.d.Roots, MinVersion: tls.VersionTLS12, Time: w.d.Now})
+	w.line.Conn = secure
+	err := secure.HandshakeContext(ctx)
 	if err == nil {
-		return w.vouched(w.secure.ConnectionState().PeerCertificates[0])
+		return w.vouched(secure.ConnectionState().PeerCertificates[0])
 	}
 	var untrusted *tls.CertificateVerificationError
 	if !errors.As(err, &untrusted) || len(untrusted.UnverifiedCertificates) == 0 {

@@ -27,8 +27,12 @@ func newDoctor() *cobra.Command {
 the rules, the name and its addresses, the connection, the certificate and who
 issued it, a request; and the machine besides: DNS servers, disk, descriptors,
 clock, the age of Azure's addresses. Each failure says what to do; what hangs on
-it is not tried. It sends nothing but a GET and, with --active, a POST without
-content. The running gate is asked; where none runs, this process tries it.
+it is not tried. Places are reached as the gate would reach them, through a parent
+proxy where it goes through one. It sends nothing but a GET and, with --active,
+POSTs without content, which show whether a hop on the way gathers requests before
+it passes them on. With --idle a tunnel for each way out is left alone for so long,
+and asked then whether it lives. The running gate is asked; where none runs, this
+process tries it.
 Exit code: 0 nothing failed, 1 something failed, 2 error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd, f) },
@@ -36,12 +40,16 @@ Exit code: 0 nothing failed, 1 something failed, 2 error.`,
 	configFlag(c, &f.config)
 	rulesFlag(c, &f.rules)
 	c.Flags().StringVar(&f.Pack, "pack", "", "try one pack only")
-	c.Flags().BoolVar(&f.Active, "active", false, "send a POST without content too, once with a length and once in chunks")
+	c.Flags().BoolVar(&f.Active, "active", false, "send POSTs without content too: with a length, in chunks, and with Expect: 100-continue")
+	c.Flags().DurationVar(&f.Idle, "idle", 0, "leave a tunnel alone for so long, and see whether it lives (at most 15m)")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c
 }
 
 func runDoctor(cmd *cobra.Command, f doctorFlags) error {
+	if f.Idle < 0 || f.Idle > appliance.MostIdle {
+		return fmt.Errorf("--idle: %s is not between 0 and %s", f.Idle, appliance.MostIdle)
+	}
 	report, err := examine(cmd, f)
 	if err != nil {
 		return err
