@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net"
 	"strings"
+
+	"golang.org/x/net/ipv4"
 )
 
 // upstream is the server that the measured programs ask: it gives an address for
@@ -25,14 +27,28 @@ func (u *upstream) close() { u.conn.Close() }
 func (u *upstream) port() int { return u.conn.LocalAddr().(*net.UDPAddr).Port }
 
 func (u *upstream) serve() {
-	buf := make([]byte, 1500)
+	many := ipv4.NewPacketConn(u.conn)
+	in, out := make([]ipv4.Message, clients), make([]ipv4.Message, 0, clients)
+	for i := range in {
+		in[i].Buffers = [][]byte{make([]byte, 1500)}
+	}
 	for {
-		n, from, err := u.conn.ReadFromUDPAddrPort(buf)
+		n, err := many.ReadBatch(in, 0)
 		if err != nil {
 			return
 		}
-		if reply := answer(buf[:n]); reply != nil {
-			u.conn.WriteToUDPAddrPort(reply, from)
+		out = out[:0]
+		for _, m := range in[:n] {
+			if reply := answer(m.Buffers[0][:m.N]); reply != nil {
+				out = append(out, ipv4.Message{Buffers: [][]byte{reply}, Addr: m.Addr})
+			}
+		}
+		for sent := 0; sent < len(out); {
+			n, err := many.WriteBatch(out[sent:], 0)
+			if err != nil {
+				n = 1 // whoever asked is gone
+			}
+			sent += n
 		}
 	}
 }
@@ -44,7 +60,7 @@ func answer(q []byte) []byte {
 	if end == 0 {
 		return nil
 	}
-	reply := append([]byte(nil), q[:end]...)
+	reply := append(make([]byte, 0, 256), q[:end]...)
 	reply[2], reply[3] = 0x81, 0x80
 	clear(reply[6:12])
 	if binary.BigEndian.Uint16(q[end-4:]) != 1 {
