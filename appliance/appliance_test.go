@@ -283,8 +283,11 @@ func TestTheWholeGate(t *testing.T) {
 	require.Equal(t, "127.0.0.1", s.query("www.groupcall.test.").Answer[0].(*dns.A).A.String())
 	require.Equal(t, dns.RcodeNameError, s.query("www.example.org.").Rcode)
 
-	a, err := NewControl(filepath.Join(s.dir, "state")).Decision(t.Context(), strings.ToLower(id))
-	require.NoError(t, err)
+	var a Account
+	require.Eventually(t, func() (known bool) { // it is written down after the client has its answer
+		a, err = NewControl(filepath.Join(s.dir, "state")).Decision(t.Context(), strings.ToLower(id))
+		return err == nil
+	}, nettest.Patience, 5*time.Millisecond)
 	require.Equal(t, "denied", a.Verdict)
 	require.Equal(t, "port-not-listed", a.Reason)
 	require.Equal(t, "relay", a.Nearest.Rule)

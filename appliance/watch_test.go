@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/nettest"
 )
 
 func TestWhatALookAtAFileShows(t *testing.T) {
@@ -118,12 +120,15 @@ func TestTheSystemTellsOfAnEditorsRename(t *testing.T) {
 	w := &watcher{path: path, log: quiet()}
 	events, stop := w.events()
 	defer stop()
+	if events == nil {
+		t.Skip("this machine gives us no events: its inotify instances may all be in use")
+	}
 	write(t, filepath.Join(dir, "other.toml"), "somebody else's\n")
 	write(t, filepath.Join(dir, "rules.toml.new"), "new\n")
 	require.NoError(t, os.Rename(filepath.Join(dir, "rules.toml.new"), path))
 	select {
 	case <-events:
-	case <-time.After(10 * time.Second):
+	case <-time.After(nettest.Patience):
 		t.Fatal("no event came")
 	}
 }

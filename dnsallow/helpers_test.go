@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { nettest.Main(m) }
 
 var (
 	loopback = netip.MustParseAddr("127.0.0.1")

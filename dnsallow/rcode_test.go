@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -139,7 +138,12 @@ func requireSOA(t *testing.T, reply *dns.Msg) {
 func TestAnUpstreamThatNeverAnswersIsSERVFAIL(t *testing.T) {
 	up := nettest.NewDNS(t)
 	up.Handle("www.groupcall.co.uk", nettest.Silence)
-	w := open(t, up, schoolRules(t), func(_ *ServerConfig, d *ServerDeps) { d.Resolver = resolverTo(t, up, newClock(), hasty) })
+	var seen observations
+	w := open(t, up, schoolRules(t), func(_ *ServerConfig, d *ServerDeps) {
+		config := ResolverConfig{Upstreams: []Upstream{upstream(t, up.Addr)}, Total: patience, Hedge: patience}
+		hasty(&config)
+		d.Resolver = NewResolver(config, ResolverDeps{Observe: seen.note})
+	})
 	reply := w.ask(t, query("www.groupcall.co.uk.", dns.TypeA))
 	require.Equal(t, dns.RcodeServerFailure, reply.Rcode)
 	code, text := explained(reply)
@@ -147,7 +151,8 @@ func TestAnUpstreamThatNeverAnswersIsSERVFAIL(t *testing.T) {
 	record := w.book.only(t)
 	require.Equal(t, "upstream-unresolved "+record.ID, text)
 	require.Equal(t, "allowed", record.Verdict.String())
-	require.Eventually(t, func() bool { return up.Asked("", "") == rounds }, patience, time.Millisecond)
+	// On a slow machine the time of an attempt may be over before its packet goes.
+	require.Equal(t, slices.Repeat([]string{up.Addr + " failed"}, rounds), seen.list)
 }
 
 func TestWithoutEDNSNothingExtendedIsSaid(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"gatehouse/internal/flow"
 	"gatehouse/internal/nettest"
@@ -21,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	poisonHeads = true
-	goleak.VerifyTestMain(m)
+	nettest.Main(m)
 }
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
@@ -123,10 +122,7 @@ func newGate(t *testing.T, o options, rules ...policy.Rule) *gate {
 		o.deps.Book = &flow.Book{}
 	}
 	o.deps.Book.Sinks = append(o.deps.Book.Sinks, chanSink(g.records))
-	if o.config.Linger == 0 {
-		o.config.Linger = 200 * time.Millisecond
-	}
-	g.server = New(o.config, o.deps)
+	g.server = New(patient(o.config), o.deps)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	g.door, g.addr = ln, ln.Addr().String()
@@ -139,6 +135,20 @@ func newGate(t *testing.T, o options, rules ...policy.Rule) *gate {
 		serving.Wait()
 	})
 	return g
+}
+
+// patient has a gate wait for whoever is only slow, where the test says nothing
+// else.
+func patient(c Config) Config {
+	for _, d := range []*time.Duration{&c.Opening, &c.Hold, &c.Dial} {
+		if *d == 0 {
+			*d = nettest.Patience
+		}
+	}
+	if c.Linger == 0 {
+		c.Linger = 200 * time.Millisecond
+	}
+	return c
 }
 
 // swap puts rules into force.

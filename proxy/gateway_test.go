@@ -151,7 +151,7 @@ func TestARedirectedTLSConnectionGoesByItsServerName(t *testing.T) {
 	rules := []policy.Rule{allow(www, o.Port, overTLS), allow("away.example.org", o.Port, overTLS)}
 	told := book{"127.0.0.1": {www}, "127.0.0.66": {"elsewhere.example.org", "away.example.org"}, "127.0.0.67": {www}}
 	start := func(t *testing.T) (*gate, string) {
-		return newGateway(t, options{deps: Deps{Told: told}, config: Config{Opening: 5 * time.Second}, names: map[string]string{"away.example.org": "127.0.0.50"}}, rules...)
+		return newGateway(t, options{deps: Deps{Told: told}, names: map[string]string{"away.example.org": "127.0.0.50"}}, rules...)
 	}
 	for name, at := range map[string]string{"the address that its name leads to": "127.0.0.1", "an address it was told before": "127.0.0.67"} {
 		t.Run(name, func(t *testing.T) {
@@ -337,7 +337,7 @@ func TestTheHeaderOfALoadBalancer(t *testing.T) {
 		return string(b)
 	}
 	plain := func(*proxyproto.Header) {}
-	g, gateway := newGateway(t, options{config: Config{Opening: 5 * time.Second}, deps: Deps{Told: book{"127.0.0.1": {bus}}}}, allow(bus, o.Port, rawTCP))
+	g, gateway := newGateway(t, options{deps: Deps{Told: book{"127.0.0.1": {bus}}}}, allow(bus, o.Port, rawTCP))
 	for name, header := range map[string]string{
 		"version 1": fmt.Sprintf("PROXY TCP4 127.0.0.9 127.0.0.1 40000 %d\r\n", o.Port),
 		"version 2": v2(plain),

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -238,7 +239,7 @@ func TestTheHandshakeIsHeldToTheTunnelsHostBeforeAnythingIsShown(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var config Config // whose Opening is far more than these bytes need
 			if strings.HasSuffix(test.name, "silence") {
-				config.Opening = time.Second
+				config.Opening = lull
 			}
 			g, o := inspecting(t, options{config: config})
 			c := g.knock().Say("CONNECT %s:%d HTTP/1.1\r\nHost: x\r\n\r\n%s", test.host, o.Port, test.bytes)
@@ -539,13 +540,12 @@ func TestWithoutAnAuthorityNothingIsOpenedUnseen(t *testing.T) {
 }
 
 func TestAnAuthorityThatHasEndedSignsNothing(t *testing.T) {
-	later := time.Now().AddDate(10, 0, 0)
-	now := time.Now
-	g, o := inspecting(t, options{deps: Deps{Now: func() time.Time { return now() }}})
+	var ahead atomic.Int64 // in years
+	g, o := inspecting(t, options{deps: Deps{Now: func() time.Time { return time.Now().AddDate(int(ahead.Load()), 0, 0) }}})
 	require.NoError(t, g.server.Inspect(inspectionCA()))
 	g.inside(g.site).Close()
 	g.tunnel()
-	now = func() time.Time { return later }
+	ahead.Store(10)
 	g.swap(policy.Enforce, insideTLS.allow("new.example.org", o.Port))
 	resp, body := g.knock().Say("CONNECT new.example.org:%d HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n", o.Port).Response("GET")
 	require.Equal(t, 403, resp.StatusCode)

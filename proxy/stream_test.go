@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -350,7 +351,8 @@ func TestTypesHoldTheHeadAndCutTheBody(t *testing.T) { overBoth(t, testTypesHold
 
 func testTypesHoldTheHeadAndCutTheBody(t *testing.T, over carrier) {
 	o := over.origin(t)
-	g := over.gate(t, options{}, over.allow(www, o.Port, types("*.inf", "text/plain"), types("*.zip", "application/zip"), types("*", "text/html")))
+	rule := over.allow(www, o.Port, types("*.inf", "text/plain"), types("*.zip", "application/zip"), types("*", "text/html"))
+	g := over.gate(t, options{}, rule)
 	askFor := func(part, path, head, body string) (*nettest.Peer, *nettest.Peer) {
 		c := g.dial().Say("GET http://%[1]s:%[2]d%[3]s HTTP/1.1\r\nHost: %[1]s:%[2]d\r\n%[4]s\r\n", www, o.Port, path, part)
 		s := o.Take(t)
@@ -406,6 +408,7 @@ func testTypesHoldTheHeadAndCutTheBody(t *testing.T, over carrier) {
 		s.Close()
 		g.record()
 	})
+	g = over.gate(t, options{config: Config{Hold: 100 * time.Millisecond}}, rule) // which is over soon
 	t.Run("what shows itself after the head has gone cuts the body", func(t *testing.T) {
 		c, s := ask("/a.inf", "200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked", "1\r\nM\r\n")
 		require.Contains(t, c.Head(), "200 OK")                           // after the hold: an M alone may be anything

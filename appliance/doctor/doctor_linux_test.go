@@ -18,14 +18,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 	"gatehouse/proxy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { nettest.Main(m) }
 
 // book resolves names as it was told, and has the policy judge the addresses.
 type book map[string][]string

@@ -116,13 +116,13 @@ func Rcode(code int) dns.HandlerFunc {
 	}
 }
 
-// Slow is a handler that waits until release is closed (or ten seconds have
-// passed) before h answers.
+// Slow is a handler that waits until release is closed (or Patience is over)
+// before h answers.
 func Slow(release <-chan struct{}, h dns.HandlerFunc) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		select {
 		case <-release:
-		case <-time.After(10 * time.Second):
+		case <-time.After(Patience):
 		}
 		h(w, q)
 	}

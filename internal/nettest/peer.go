@@ -222,7 +222,7 @@ func serve(t testing.TB, play func(net.Conn)) (addr string, port int) {
 	}
 	var running sync.WaitGroup
 	var mu sync.Mutex
-	open := map[net.Conn]struct{}{}
+	open, over := map[net.Conn]struct{}{}, false
 	running.Go(func() {
 		for {
 			conn, err := ln.Accept()
@@ -230,6 +230,9 @@ func serve(t testing.TB, play func(net.Conn)) (addr string, port int) {
 				return
 			}
 			mu.Lock()
+			if over { // it came at the last moment
+				conn.Close()
+			}
 			open[conn] = struct{}{}
 			mu.Unlock()
 			running.Go(func() {
@@ -243,6 +246,7 @@ func serve(t testing.TB, play func(net.Conn)) (addr string, port int) {
 	t.Cleanup(func() {
 		ln.Close()
 		mu.Lock()
+		over = true
 		for conn := range open {
 			conn.Close()
 		}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"gatehouse/internal/nettest"
 )
@@ -25,7 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	nettest.Main(m)
 }
 
 // ends are the two far ends of a tunnel, and what came of it.

@@ -16,12 +16,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { nettest.Main(m) }
 
 // noon is when the tests take place.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)

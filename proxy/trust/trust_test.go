@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"gatehouse/internal/flow"
@@ -19,7 +18,7 @@ import (
 	"gatehouse/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { nettest.Main(m) }
 
 const www = "www.example.org"
 
