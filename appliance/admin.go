@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"gatehouse/appliance/console"
+	"gatehouse/appliance/journal"
 )
 
 // adminHandler serves the admin listener, behind its doors.
@@ -14,7 +15,7 @@ func (a *Appliance) adminHandler() http.Handler {
 	mux := a.scrapeHandler()
 	mux.HandleFunc("POST /-/reload", a.reload)
 	console.New(window{a}, a.Log).Register(mux)
-	var h http.Handler = doors{names: a.Config.Listen.AdminNames, next: mux}
+	var h http.Handler = doors{names: a.Config.Listen.AdminNames, next: webConfig(a.Config.Listen.WebConfig).named(mux)}
 	if !a.Config.Listen.Admin.Loopback() {
 		h = webConfig(a.Config.Listen.WebConfig).guard(h)
 	}
@@ -32,8 +33,8 @@ func (a *Appliance) scrapeHandler() *http.ServeMux {
 
 // reload loads the rules file: 200 with what changes, 422 with what is wrong.
 // Whoever asks this way has asked: a file that has shrunk is taken.
-func (a *Appliance) reload(w http.ResponseWriter, _ *http.Request) {
-	tell(w, a.rulebook.Reload(false))
+func (a *Appliance) reload(w http.ResponseWriter, r *http.Request) {
+	tell(w, a.rulebook.Reload(cause{console.Asker(r), journal.Reload}, false))
 }
 
 func tell(w http.ResponseWriter, o Outcome) {

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"gatehouse/appliance/journal"
 	"gatehouse/dnsallow"
 	"gatehouse/internal/flow"
 	"gatehouse/metrics"
@@ -92,7 +93,7 @@ func New(o Options) *Appliance {
 	a.rulebook = a.newRulebook()
 	a.trial = &trial{
 		keep: filepath.Join(a.Config.State.Dir, "trial.json"), files: a.Files, log: a.Log, now: a.Now,
-		load: func() Outcome { return a.rulebook.Reload(false) }, good: a.rulebook.comesBack,
+		load: func(c cause) Outcome { return a.rulebook.Reload(c, false) }, good: a.rulebook.comesBack, note: a.noted,
 	}
 	return a
 }
@@ -148,7 +149,7 @@ func (a *Appliance) newRulebook() *rulebook {
 	env := a.Config.Env()
 	env.Vouches = a.ca.vouches
 	return &rulebook{
-		files: a.Files, env: env, kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
+		files: a.Files, env: env, journal: journal.Journal(filepath.Join(a.Config.State.Dir, "history")), kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
 		live: a.live, tags: a.tags, tally: a.tally, log: a.Log, now: a.Now, review: a.review,
 	}
 }
@@ -173,7 +174,7 @@ func (a *Appliance) Listen() error {
 	switch {
 	case errors.Is(err, errOtherGate):
 		// Its last good file must not be overwritten by ours, nor ever become ours.
-		a.rulebook.kept, a.trial.keep = "", ""
+		a.rulebook.kept, a.rulebook.journal, a.trial.keep = "", "", ""
 		a.Log.Error("state.dir is in use: gatehouse reload and decision ids reach the other gatehouse, and there is no last good file for this one; give each a state.dir of its own",
 			"state_dir", a.Config.State.Dir, "err", err)
 	case err != nil:

@@ -655,7 +655,7 @@ func TestASecondGateInAStateFolderLeavesTheFirstOnesLastGoodFileAlone(t *testing
 	second.rulebook.start()
 	require.Equal(t, FromNowhere, second.rulebook.Status().Source, "the rules of another gate are not its own")
 	write(t, filepath.Join(dir, "rules.toml"), allowing("a.example"))
-	require.True(t, second.rulebook.Reload(false).Taken)
+	require.True(t, second.rulebook.Reload(cause{}, false).Taken)
 	after, _, err := first.rulebook.kept.load()
 	require.NoError(t, err)
 	require.Equal(t, string(kept), string(after))

@@ -144,7 +144,11 @@ func (c *Control) Doctor(ctx context.Context, o Examination) (Report, error) {
 }
 
 func (c *Control) ask(ctx context.Context, method, path string) (status int, body []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://gatehouse"+path, nil)
+	return c.send(ctx, method, path, nil)
+}
+
+func (c *Control) send(ctx context.Context, method, path string, text io.Reader) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://gatehouse"+path, text)
 	if err != nil {
 		return 0, nil, err
 	}

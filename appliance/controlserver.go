@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/appliance/console"
 	"gatehouse/appliance/doctor"
+	"gatehouse/appliance/journal"
 	"gatehouse/internal/flow"
 )
 
@@ -19,12 +21,13 @@ import (
 func (a *Appliance) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
+	console.New(window{a}, a.Log).RegisterAPI(mux)
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		force, _ := strconv.ParseBool(r.FormValue("force"))
-		tell(w, a.rulebook.Reload(!force))
+		tell(w, a.rulebook.Reload(cause{console.Asker(r), journal.Reload}, !force))
 	})
-	mux.HandleFunc("POST /tags", func(w http.ResponseWriter, _ *http.Request) {
-		if refused := a.tagsChanged(true); refused != "" {
+	mux.HandleFunc("POST /tags", func(w http.ResponseWriter, r *http.Request) {
+		if refused := a.tagsChanged(console.Asker(r), true); refused != "" {
 			http.Error(w, refused, http.StatusUnprocessableEntity)
 		}
 	})

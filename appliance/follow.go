@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"gatehouse/appliance/journal"
 )
 
 // rulesWatcher takes a changed rules file once it has settled.
@@ -17,7 +19,7 @@ func (a *Appliance) rulesWatcher() *watcher {
 		path: path, log: a.Log, judged: a.rulebook.Judged,
 		look: func() sight { return lookAtFile(path, mostText) },
 		act: func(sight) { // also where the file is gone or empty: the reload says what is wrong
-			a.guarded("reload", func() { a.logOutcome("file changed", a.rulebook.Reload(true)) })
+			a.guarded("reload", func() { a.logOutcome("file changed", a.rulebook.Reload(outside, true)) })
 		},
 	}
 }
@@ -88,15 +90,25 @@ func (a *Appliance) tagsWatcher() *watcher {
 	return &watcher{
 		path: path, log: a.Log, judged: a.tags.Judged,
 		look: func() sight { return lookAtPath(path) },
-		act:  func(sight) { a.guarded("service tags", func() { a.tagsChanged(false) }) },
+		act:  func(sight) { a.guarded("service tags", func() { a.tagsChanged(outside.by, false) }) },
 	}
 }
 
 // tagsChanged puts changed tags in force together with a policy made from them,
 // or neither: what an import would refuse changes nothing, unless it is forced.
-func (a *Appliance) tagsChanged(force bool) (refused string) {
+func (a *Appliance) tagsChanged(by string, force bool) (refused string) {
 	a.tags.turn.Lock()
 	defer a.tags.turn.Unlock()
+	if refused = a.changeTags(force); refused != "" {
+		a.noted(by, journal.Import, false, refused)
+		return refused
+	}
+	f := a.tags.file()
+	a.noted(by, journal.Import, true, fmt.Sprintf("Azure service tags with change number %d are in force", f.ChangeNumber))
+	return ""
+}
+
+func (a *Appliance) changeTags(force bool) (refused string) {
 	f, err := a.tags.read()
 	if err != nil {
 		return a.tagsRefused("the changed Azure service tags cannot be read", err.Error())

@@ -3,6 +3,7 @@
 package appliance
 
 import (
+	"gatehouse/appliance/journal"
 	"time"
 )
 
@@ -55,5 +56,5 @@ func (a *Appliance) caWatcher() *watcher {
 // been refused for a host that the CA did not cover.
 func (a *Appliance) caChanged() {
 	a.loadCA()
-	a.logOutcome("inspection CA changed", a.rulebook.Reload(true))
+	a.logOutcome("inspection CA changed", a.rulebook.Reload(cause{outside.by, journal.CA}, true))
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/appliance/journal"
 	"gatehouse/metrics"
 	"gatehouse/policy"
 	"gatehouse/rules"
@@ -61,15 +62,16 @@ type Outcome struct {
 // rulebook keeps the rules in force: it loads the file, puts it in force, and
 // remembers what was in force last. All of it happens one at a time.
 type rulebook struct {
-	files  Files
-	env    rules.Env // without Now and LastSHA256
-	kept   lastGood
-	live   *policy.Live
-	tags   *tagShelf
-	tally  *metrics.Tally
-	log    *slog.Logger
-	now    func() time.Time
-	review func() // ends passages that the new policy does not permit
+	files   Files
+	env     rules.Env // without Now and LastSHA256
+	kept    lastGood
+	journal journal.Journal
+	live    *policy.Live
+	tags    *tagShelf
+	tally   *metrics.Tally
+	log     *slog.Logger
+	now     func() time.Time
+	review  func() // ends passages that the new policy does not permit
 
 	mu     sync.Mutex
 	text   []byte // of the rules in force
@@ -125,6 +127,7 @@ func (b *rulebook) start() {
 		var loaded *rules.Loaded
 		if loaded, problems = b.load(text, digest(last)); loaded != nil {
 			b.putInForce(text, loaded, b.sourceOfFile())
+			b.begun()
 			return
 		}
 	}
@@ -144,6 +147,7 @@ func (b *rulebook) start() {
 	b.tally.RulesKept(loaded.SHA256, len(loaded.Unenforced))
 	b.log.Error("the last good rules file is in force, because the present one cannot be loaded; repair it, then run: gatehouse reload",
 		"rules", b.files.RulesName(), "in_force_since", when, "sha256", loaded.SHA256)
+	b.begun("the last good file, because the present one cannot be loaded")
 }
 
 func (b *rulebook) sourceOfFile() Source {
@@ -155,9 +159,15 @@ func (b *rulebook) sourceOfFile() Source {
 
 // Reload loads the rules file and puts it in force. A careful reload leaves
 // alone a file that has lost more than half of its rules.
-func (b *rulebook) Reload(careful bool) Outcome {
+func (b *rulebook) Reload(c cause, careful bool) Outcome {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	o := b.reload(careful)
+	b.journalize(c, o)
+	return o
+}
+
+func (b *rulebook) reload(careful bool) Outcome {
 	text, problems := b.read()
 	if len(problems) > 0 {
 		b.judged = "" // once it is back it is news, whatever is in it

@@ -85,7 +85,7 @@ func TestAReloadSaysWhatChangesAndReviewsWhatIsOpen(t *testing.T) {
 	d := newDesk(t, allowing("a.example", "b.example"))
 	before := d.reviews
 	write(t, d.rules, allowing("a.example", "c.example"))
-	o := d.Reload(false)
+	o := d.Reload(cause{}, false)
 	require.True(t, o.Taken)
 	require.Equal(t, []string{"allow rule-1 changes: hosts +c.example -b.example"}, o.Changes)
 	require.Equal(t, before+1, d.reviews)
@@ -105,7 +105,7 @@ func TestAnEvilReloadChangesNothing(t *testing.T) {
 			d := newDesk(t, allowing("a.example"))
 			before, policyBefore := d.Status(), d.live.Policy()
 			require.NoError(t, os.WriteFile(d.rules, []byte(text), 0o600))
-			o := d.Reload(false)
+			o := d.Reload(cause{}, false)
 			require.False(t, o.Taken)
 			require.True(t, rules.HasErrors(o.Problems))
 			require.Same(t, policyBefore, d.live.Policy(), "the old policy stays in force")
@@ -117,7 +117,7 @@ func TestAnEvilReloadChangesNothing(t *testing.T) {
 			require.Equal(t, allowing("a.example"), string(text), "and the last good file is the old one")
 
 			write(t, d.rules, allowing("a.example", "b.example"))
-			require.True(t, d.Reload(false).Taken, "a repaired file is taken")
+			require.True(t, d.Reload(cause{}, false).Taken, "a repaired file is taken")
 			require.Empty(t, d.Status().Refused)
 			d.metric(t, "gatehouse_rules_last_reload_successful 1")
 		})
@@ -146,7 +146,7 @@ func TestAtStartTheLastGoodFileHoldsWhereThePresentOneCannotBeLoaded(t *testing.
 			require.Equal(t, policy.NoPolicy, v.Reason)
 
 			write(t, d.rules, allowing("b.example"))
-			require.True(t, d.Reload(true).Taken, "a repaired file ends it")
+			require.True(t, d.Reload(cause{}, true).Taken, "a repaired file ends it")
 		})
 	}
 }
@@ -159,9 +159,9 @@ func TestAnUnchangedFileIsLoadedAlthoughTheWorldMakesItsTestsFail(t *testing.T) 
 	d.now = func() time.Time { return time.Now().AddDate(0, 0, 3) }
 	d.start()
 	require.Equal(t, FromFile, d.Status().Source, "a restart after the rule's last day")
-	require.True(t, d.Reload(false).Taken)
+	require.True(t, d.Reload(cause{}, false).Taken)
 	write(t, d.rules, text+"# changed\n")
-	require.False(t, d.Reload(false).Taken, "a changed file with a failing test stays out")
+	require.False(t, d.Reload(cause{}, false).Taken, "a changed file with a failing test stays out")
 }
 
 func TestAStateFolderThatCannotBeWrittenStopsNothing(t *testing.T) {
@@ -193,7 +193,7 @@ func TestACarefulReloadLeavesAloneAFileThatLostMostOfItsRules(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t, allowing(hosts[:c.from]...))
 			write(t, d.rules, allowing(hosts[:c.to]...))
-			o := d.Reload(c.careful)
+			o := d.Reload(cause{}, c.careful)
 			require.Equal(t, c.taken, o.Taken)
 			require.Contains(t, o.Held, c.whyNotTaken)
 			require.Equal(t, o.Held, d.Status().Held)
@@ -205,7 +205,7 @@ func TestACarefulReloadLeavesAloneAFileThatLostMostOfItsRules(t *testing.T) {
 func TestAFileThatIsGoneIsSaidAndTheRulesStay(t *testing.T) {
 	d := newDesk(t, allowing("a.example"))
 	require.NoError(t, os.Remove(d.rules))
-	require.False(t, d.Reload(true).Taken)
+	require.False(t, d.Reload(cause{}, true).Taken)
 	require.True(t, d.allows(t, "a.example").Allowed())
 	d.metric(t, "gatehouse_rules_last_reload_successful 0")
 	require.Len(t, d.Status().Refused, 1)
@@ -230,7 +230,7 @@ func TestWhatIsNoRulesFileIsRefusedAtOnce(t *testing.T) {
 			d := newDesk(t, allowing("a.example"))
 			require.NoError(t, os.Remove(d.rules))
 			c.put(t, d.rules)
-			o := d.Reload(false)
+			o := d.Reload(cause{}, false)
 			require.False(t, o.Taken)
 			require.Equal(t, "the file cannot be read: "+c.message, o.Problems[0].Message)
 			require.Equal(t, "put a rules file in its place", o.Problems[0].Fix)
@@ -243,7 +243,7 @@ func TestWhatIsNoRulesFileIsRefusedAtOnce(t *testing.T) {
 func TestAFileOfNothingButMistakesIsToldOfInBounds(t *testing.T) {
 	d := newDesk(t, allowing("a.example"))
 	write(t, d.rules, "version = 1\n"+strings.Repeat("[[allow]]\n", 2000))
-	o := d.Reload(false)
+	o := d.Reload(cause{}, false)
 	require.False(t, o.Taken)
 	require.Len(t, o.Problems, mostProblems+1)
 	require.Equal(t, o.Problems, d.Status().Refused)

@@ -15,6 +15,8 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
+
+	"gatehouse/appliance/journal"
 )
 
 // Run puts the rules in force and serves until ctx is done, then drains: no new
@@ -101,7 +103,7 @@ func (a *Appliance) serveAdmin(ctx context.Context) error {
 func (a *Appliance) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, webConfigFile string) error {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ConnContext: withPeer,
 		ErrorLog: slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan struct{})
@@ -170,7 +172,7 @@ func (a *Appliance) hangups(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.Hangup:
-			a.guarded("reload", func() { a.logOutcome("SIGHUP", a.rulebook.Reload(false)) })
+			a.guarded("reload", func() { a.logOutcome("SIGHUP", a.rulebook.Reload(cause{"whoever sent SIGHUP", journal.Reload}, false)) })
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gatehouse/appliance/console"
+	"gatehouse/appliance/journal"
 )
 
 // trialTime is how long a draft that was put in force waits for its
@@ -27,7 +28,8 @@ const trialTime = 10 * time.Minute
 type trial struct {
 	keep  string // the file; empty: trials end with the process
 	files Files
-	load  func() Outcome // reloads the rules file, at once
+	load  func(cause) Outcome                               // reloads the rules file, at once
+	note  func(by, what string, done bool, words ...string) // writes down a deed that loads nothing
 	// good is what a file may come back to: itself or, where it cannot be loaded,
 	// the rules in force.
 	good func(file []byte) []byte
@@ -112,7 +114,7 @@ func (t *trial) Apply(by, base string, draft []byte) (console.Trial, error) {
 	if t.pending != nil && t.pending.Draft == digest(present) {
 		before = t.pending.Before
 	}
-	if bytes.Contains(present, []byte("\r\n")) { // the file keeps the line ends it had
+	if bytes.Contains(present, []byte("\r\n")) && !bytes.Contains(draft, []byte("\r\n")) { // the file keeps the line ends it had
 		draft = bytes.ReplaceAll(draft, []byte("\n"), []byte("\r\n"))
 	}
 	p := &pending{Since: t.now(), Until: t.now().Add(trialTime), Before: before, Draft: digest(draft)}
@@ -122,9 +124,9 @@ func (t *trial) Apply(by, base string, draft []byte) (console.Trial, error) {
 	if err := overwrite(t.files.Rules, draft); err != nil {
 		return console.Trial{}, errors.Join(err, t.remember(t.pending))
 	}
-	if o := t.load(); !o.Taken {
+	if o := t.load(cause{by, journal.Apply}); !o.Taken {
 		err := errors.Join(fmt.Errorf("the draft was not taken: %s", o.text()), overwrite(t.files.Rules, present), t.remember(t.pending))
-		t.load()
+		t.load(cause{})
 		return console.Trial{}, err
 	}
 	t.pending = p
@@ -142,6 +144,7 @@ func (t *trial) Confirm(by, draft string) error {
 	if err := t.remember(nil); err != nil {
 		return fmt.Errorf("the draft stays on trial, for what was kept of it cannot be taken away: %w", err)
 	}
+	t.note(by, journal.Confirm, true, "the draft of "+t.pending.Since.UTC().Format(time.RFC3339)+" stays")
 	t.log.Info("rules: the draft is confirmed and stays", "by", by, "sha256", t.pending.Draft)
 	t.pending = nil
 	return nil
@@ -200,7 +203,7 @@ func (t *trial) revert(by string) error {
 		return err
 	}
 	t.pending = nil
-	o := t.load()
+	o := t.load(cause{by, journal.Revert})
 	t.log.Warn("rules: the file of before is back", "by", by, "taken", o.Taken)
 	err = t.remember(nil)
 	if !o.Taken {

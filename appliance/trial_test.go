@@ -36,8 +36,9 @@ func newBench(t *testing.T, text string) *bench {
 func (b *bench) restart() {
 	b.trial = &trial{
 		keep: filepath.Join(filepath.Dir(b.rules), "state", "trial.json"), files: Files{Rules: b.rules}, log: quiet(),
-		now: func() time.Time { return b.clock },
-		load: func() Outcome {
+		now:  func() time.Time { return b.clock },
+		note: func(by, what string, done bool, words ...string) {},
+		load: func(cause) Outcome {
 			b.loads = append(b.loads, b.text())
 			return Outcome{Taken: b.text() != "bad\n"}
 		},

@@ -60,27 +60,51 @@ func (c *Console) Register(mux *http.ServeMux) {
 	for pattern, h := range c.handlers() {
 		mux.HandleFunc(pattern, h)
 	}
+	c.RegisterAPI(mux)
+}
+
+// RegisterAPI adds the JSON interface alone.
+func (c *Console) RegisterAPI(mux *http.ServeMux) {
+	for pattern, h := range c.api() {
+		mux.HandleFunc(pattern, h)
+	}
 }
 
 func (c *Console) handlers() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
-		"GET /{$}":            c.overview,
-		"GET /decisions":      c.decisions,
-		"GET /decisions/{id}": c.decision,
-		"GET /ask":            c.ask,
-		"GET /rules":          c.rules,
-		"POST /rules":         c.draft,
-		"GET /health":         c.health,
-		"POST /health":        c.examine,
+		"GET /{$}":              c.overview,
+		"GET /decisions":        c.decisions,
+		"GET /decisions/{id}":   c.decision,
+		"GET /ask":              c.ask,
+		"GET /rules":            c.rules,
+		"POST /rules":           c.draft,
+		"GET /history":          c.history,
+		"POST /history":         c.goBack,
+		"GET /history/compare":  c.compare,
+		"GET /history/{sha256}": c.version,
+		"GET /changes":          c.changes,
+		"GET /health":           c.health,
+		"POST /health":          c.examine,
+	}
+}
 
-		"GET /api/v1/state":          c.apiState,
-		"GET /api/v1/packs":          c.apiPacks,
-		"GET /api/v1/decisions":      c.apiDecisions,
-		"GET /api/v1/decisions/{id}": c.apiDecision,
-		"GET /api/v1/explain":        c.apiExplain,
-		"GET /api/v1/rules":          c.apiRules,
-		"POST /api/v1/check":         c.apiCheck,
-		"POST /api/v1/doctor":        c.apiDoctor,
+func (c *Console) api() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /api/v1/state":            c.apiState,
+		"GET /api/v1/packs":            c.apiPacks,
+		"GET /api/v1/decisions":        c.apiDecisions,
+		"GET /api/v1/decisions/{id}":   c.apiDecision,
+		"GET /api/v1/explain":          c.apiExplain,
+		"GET /api/v1/rules":            c.apiRules,
+		"POST /api/v1/check":           c.apiCheck,
+		"POST /api/v1/apply":           c.apiApply,
+		"POST /api/v1/confirm":         c.apiConfirm,
+		"POST /api/v1/revert":          c.apiRevert,
+		"GET /api/v1/history":          c.apiHistory,
+		"GET /api/v1/history/{sha256}": c.apiVersion,
+		"GET /api/v1/compare":          c.apiCompare,
+		"GET /api/v1/changes":          c.apiChanges,
+		"POST /api/v1/doctor":          c.apiDoctor,
 	}
 }
 

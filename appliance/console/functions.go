@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"html/template"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ var functions = template.FuncMap{
 		}
 		return t.Format("2006-01-02 15:04:05")
 	},
+	"short":    func(sha string) string { return sha[:min(len(sha), 12)] },
+	"deed":     func(what string) string { return cmp.Or(deeds[what], what) },
 	"verdicts": func() []string { return []string{"allowed", "denied", "would_deny"} },
 	"surfaces": func() []string { return []string{"http", "connect", "gateway", "dns", "publish"} },
 	"lines":    func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
@@ -24,4 +27,18 @@ var functions = template.FuncMap{
 	"warning": func(line string) bool {
 		return slices.ContainsFunc([]string{"warning", "problem", "not ready"}, func(sort string) bool { return strings.HasPrefix(line, sort) })
 	},
+}
+
+// deeds say in words what somebody did.
+var deeds = map[string]string{
+	"start":   "found when gatehouse started",
+	"edit":    "changed on the disk",
+	"reload":  "asked for a reload",
+	"apply":   "put a draft on trial",
+	"confirm": "kept the draft on trial",
+	"revert":  "took the draft on trial back",
+	"import":  "changed the Azure addresses",
+	"ca":      "changed the inspection CA",
+	"backup":  "took a backup",
+	"restore": "put a backup back",
 }

@@ -54,7 +54,7 @@ func (c *Console) decision(w http.ResponseWriter, r *http.Request) {
 	id := strings.ToUpper(r.PathValue("id"))
 	a, ok := c.house.Decision(r.Context(), id)
 	if !ok {
-		c.show(w, http.StatusNotFound, "missing", "Decision "+id, id)
+		c.show(w, http.StatusNotFound, "missing", "Decision "+id, id+" is neither among the decisions that are kept in memory nor in the decision log of this gate. Ask about the passage itself, on the page Ask.")
 		return
 	}
 	c.show(w, http.StatusOK, "answer", "Decision "+id, a)
@@ -93,6 +93,7 @@ type tried struct {
 	Trial    *Trial
 	Done     string // what has been done, in a sentence
 	Error    string
+	status   int // of HTTP; 0: 200
 }
 
 // draft checks a draft, applies it, confirms it or takes it back, as the button
@@ -107,40 +108,42 @@ func (c *Console) draft(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch r.PostFormValue("do") {
 	case "apply":
-		d := c.house.Check([]byte(t.Text))
-		if t.Checked = &d; d.Loadable {
-			var trial Trial
-			if trial, err = c.house.Apply(asker(r), t.Base, []byte(t.Text)); err == nil {
-				t.Trial, t.Base = &trial, trial.SHA256
-				t.Done = "The draft is in force. Confirm it by " + trial.Until.Format("15:04:05") + ", or the file of before comes back."
-			}
-		}
+		c.put(&t, Asker(r))
 	case "confirm":
-		if err = c.house.Confirm(asker(r), r.PostFormValue("trial")); err == nil {
+		if err = c.house.Confirm(Asker(r), r.PostFormValue("trial")); err == nil {
 			t.Done = "The rules are kept."
 		}
 	case "revert":
-		if err = c.house.Revert(asker(r), r.PostFormValue("trial")); err == nil {
+		if err = c.house.Revert(Asker(r), r.PostFormValue("trial")); err == nil {
 			t.Done = "The file of before is back in force."
 		}
 	default:
 		d := c.house.Check([]byte(t.Text))
 		t.Checked = &d
 	}
-	status := http.StatusOK
 	if err != nil {
-		t.Error, status = err.Error(), http.StatusConflict
+		t.Error, t.status = err.Error(), conflict(err)
 	}
-	c.show(w, status, "draft", "Draft", t)
+	t.show(c, w)
 }
 
-// asker is who asks, for the audit trail: the login, where there is one, and the
-// address.
-func asker(r *http.Request) string {
-	if user, _, ok := r.BasicAuth(); ok {
-		return user + " at " + r.RemoteAddr
+// put checks a draft and puts it on trial, where it can be loaded.
+func (c *Console) put(t *tried, by string) {
+	d := c.house.Check([]byte(t.Text))
+	if t.Checked = &d; !d.Loadable {
+		return
 	}
-	return r.RemoteAddr
+	trial, err := c.house.Apply(by, t.Base, []byte(t.Text))
+	if err != nil {
+		t.Error, t.status = err.Error(), conflict(err)
+		return
+	}
+	t.Trial, t.Base = &trial, trial.SHA256
+	t.Done = "The draft is in force. Confirm it by " + trial.Until.Format("15:04:05") + ", or the file of before comes back."
+}
+
+func (t *tried) show(c *Console, w http.ResponseWriter) {
+	c.show(w, max(t.status, http.StatusOK), "draft", "Draft", t)
 }
 
 // unixLines undoes what forms do to line ends (HTML, section 4.10.21.8): a rules
@@ -200,6 +203,40 @@ func (c *Console) apiExplain(w http.ResponseWriter, r *http.Request) {
 func (c *Console) apiRules(w http.ResponseWriter, _ *http.Request) {
 	tell(w, http.StatusOK, c.house.Rules())
 }
+
+// apiApply puts the rules file that is the request's body on trial.
+func (c *Console) apiApply(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostDraft))
+	if err != nil {
+		trouble(w, http.StatusRequestEntityTooLarge, err)
+		return
+	}
+	d := c.house.Check(text)
+	if !d.Loadable {
+		tell(w, http.StatusUnprocessableEntity, map[string]any{"error": "the file cannot be loaded", "problems": d.Problems})
+		return
+	}
+	trial, err := c.house.Apply(Asker(r), r.URL.Query().Get("base"), text)
+	if err != nil {
+		trouble(w, conflict(err), err)
+		return
+	}
+	tell(w, http.StatusOK, trial)
+}
+
+// ending ends the trial of a draft one way or the other.
+func ending(end func(by, draft string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := end(Asker(r), r.URL.Query().Get("sha256")); err != nil {
+			trouble(w, conflict(err), err)
+			return
+		}
+		tell(w, http.StatusOK, map[string]bool{"done": true})
+	}
+}
+
+func (c *Console) apiConfirm(w http.ResponseWriter, r *http.Request) { ending(c.house.Confirm)(w, r) }
+func (c *Console) apiRevert(w http.ResponseWriter, r *http.Request)  { ending(c.house.Revert)(w, r) }
 
 // apiCheck checks the rules file that is the request's body.
 func (c *Console) apiCheck(w http.ResponseWriter, r *http.Request) {

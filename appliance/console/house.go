@@ -9,6 +9,7 @@ import (
 // House is what the console shows. Its methods are called by many goroutines at
 // once and must not hold up the gate.
 type House interface {
+	Past
 	State() State
 	Packs() []Pack
 	// Decisions are the newest first, at most n that fit f.
