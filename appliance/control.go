@@ -130,17 +130,27 @@ const MostIdle = doctor.MostIdle
 
 // Doctor has the appliance try what its rules permit, which takes as long as the
 // slowest place takes to be given up.
-func (c *Control) Doctor(ctx context.Context, o Examination) (Report, error) {
-	var report Report
-	query := url.Values{"pack": {o.Pack}, "active": {strconv.FormatBool(o.Active)}, "idle": {o.Idle.String()}}
-	status, body, err := c.ask(ctx, http.MethodPost, "/doctor?"+query.Encode())
-	switch {
-	case err != nil:
+func (c *Control) Doctor(ctx context.Context, o Examination) (report Report, err error) {
+	body, err := c.examine(ctx, "/doctor", o)
+	if err != nil {
 		return report, err
-	case status != http.StatusOK:
-		return report, errors.New(strings.TrimSpace(string(body)))
 	}
 	return report, json.Unmarshal(body, &report)
+}
+
+// Ticket has the appliance do the same, and gives what a vendor is told of it.
+func (c *Control) Ticket(ctx context.Context, o Examination) (text string, err error) {
+	body, err := c.examine(ctx, "/ticket", o)
+	return string(body), err
+}
+
+func (c *Control) examine(ctx context.Context, path string, o Examination) ([]byte, error) {
+	query := url.Values{"pack": {o.Pack}, "active": {strconv.FormatBool(o.Active)}, "idle": {o.Idle.String()}}
+	status, body, err := c.ask(ctx, http.MethodPost, path+"?"+query.Encode())
+	if err == nil && status != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(body)))
+	}
+	return body, err
 }
 
 func (c *Control) ask(ctx context.Context, method, path string) (status int, body []byte, err error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ func (a *Appliance) controlHandler() http.Handler {
 		json.NewEncoder(w).Encode(a.used.list())
 	})
 	mux.HandleFunc("POST /doctor", a.serveDoctor)
+	mux.HandleFunc("POST /ticket", a.serveTicket)
 	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		found := a.find(r.Context(), strings.ToUpper(r.PathValue("id")))
 		if found == nil {
@@ -91,18 +93,34 @@ func (a *Appliance) findRecent(ctx context.Context, id string) *flow.Record {
 // serveDoctor has the doctor try what the rules in force permit, and gives its
 // report.
 func (a *Appliance) serveDoctor(w http.ResponseWriter, r *http.Request) {
-	o := doctor.Options{Pack: r.FormValue("pack")}
-	o.Active, _ = strconv.ParseBool(r.FormValue("active"))
-	if idle, err := time.ParseDuration(r.FormValue("idle")); err == nil {
-		o.Idle = min(max(idle, 0), doctor.MostIdle)
-	}
-	// It takes as long as the slowest of many hosts takes to be given up.
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longestExamination + o.Idle + time.Minute))
-	report, err := a.Examine(r.Context(), o)
+	report, err := a.Examine(r.Context(), examination(w, r))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(report)
+}
+
+// serveTicket does the same, for the vendor.
+func (a *Appliance) serveTicket(w http.ResponseWriter, r *http.Request) {
+	text, err := a.Ticket(r.Context(), examination(w, r))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	plain(w)
+	io.WriteString(w, text)
+}
+
+// examination is what is asked for. It takes as long as the slowest of many hosts
+// takes to be given up, so there is time for the answer.
+func examination(w http.ResponseWriter, r *http.Request) doctor.Options {
+	o := doctor.Options{Pack: r.FormValue("pack")}
+	o.Active, _ = strconv.ParseBool(r.FormValue("active"))
+	if idle, err := time.ParseDuration(r.FormValue("idle")); err == nil {
+		o.Idle = min(max(idle, 0), doctor.MostIdle)
+	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longestExamination + o.Idle + time.Minute))
+	return o
 }

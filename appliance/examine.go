@@ -53,7 +53,7 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 	if allFailed(servers.Parts) {
 		o.NoNames = "no DNS server answers"
 	}
-	d := doctor.New(o, doctor.Deps{Policy: p, Resolver: a.resolver, Gate: doctor.Through(a.gate), Roots: a.roots(), Now: a.Now, Own: a.doors.own})
+	d := doctor.New(o, doctor.Deps{Policy: p, Resolver: a.resolver, Gate: doctor.Through(a.gate), Roots: a.roots(), Lookup: a.resolver.Addresses, Now: a.Now, Own: a.doors.own})
 	found, ready, err := d.Requirements(ctx)
 	if err != nil {
 		return doctor.Report{}, err

@@ -9,6 +9,7 @@
 package doctor
 
 import (
+	"net/netip"
 	"time"
 )
 
@@ -34,6 +35,8 @@ type Check struct {
 	Fix   string   `json:"fix"`
 	MS    float64  `json:"ms"` // how long it took; 0 where nothing was waited for
 	Parts []*Check `json:"parts"`
+	// Led is where a name leads whose addresses were all refused.
+	Led []netip.Addr `json:"led,omitempty"`
 	// Way says that the parts are the steps to one place, each of which needs
 	// those before it.
 	Way bool `json:"way,omitempty"`
@@ -90,6 +93,17 @@ func NewReport(at time.Time, ready map[string]bool, checks ...*Check) Report {
 		ready = map[string]bool{}
 	}
 	return Report{At: at, State: Heading("", checks...).State, Checks: checks, Ready: ready}
+}
+
+// Packs is the report without what concerns rules of the school's own.
+func (r Report) Packs() Report {
+	var checks []*Check
+	for _, c := range r.Checks {
+		if c.Name != nameOf("") {
+			checks = append(checks, c)
+		}
+	}
+	return NewReport(r.At, r.Ready, checks...)
 }
 
 // Failed reports whether anything that was tried failed.

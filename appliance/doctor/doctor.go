@@ -79,6 +79,9 @@ type Deps struct {
 	Now      func() time.Time // nil: time.Now
 	// Own says that an address is one of the appliance's own doors; nil: none is.
 	Own func(netip.AddrPort) bool
+	// Lookup is where a name of the rules leads, whether they permit it or not: to
+	// name an address that is refused, never to dial it. Nil: that is not told.
+	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 	// AfterFunc is time.AfterFunc, with the timer's Stop; nil: just that.
 	AfterFunc func(time.Duration, func()) (stop func() bool)
 }

@@ -13,9 +13,16 @@ var marks = map[State]string{OK: "ok    ", NotTried: "-     ", Warning: "LOOK  "
 // String is the report as a person reads it: a place that is well in one line,
 // one that is not down to its root.
 func (r Report) String() string {
+	return r.text(false)
+}
+
+// Whole is the report with every step and how long it took, also of what is well.
+func (r Report) Whole() string { return r.text(true) }
+
+func (r Report) text(whole bool) string {
 	var b strings.Builder
 	for _, c := range r.Checks {
-		c.write(&b, 0)
+		c.write(&b, 0, whole)
 	}
 	b.WriteString("\n" + r.summary() + "\n")
 	return b.String()
@@ -48,11 +55,11 @@ func (c *Check) count(into map[State]int) {
 	}
 }
 
-func (c *Check) write(b *strings.Builder, depth int) {
+func (c *Check) write(b *strings.Builder, depth int, whole bool) {
 	indent := strings.Repeat("  ", depth)
 	fmt.Fprintf(b, "%s %s%s", marks[c.State], indent, c.Name)
 	says, parts := c.Says, c.Parts
-	if c.State == OK && c.Way {
+	if c.State == OK && c.Way && !whole {
 		says, parts = c.inOneLine(), nil
 	}
 	if says != "" {
@@ -66,7 +73,7 @@ func (c *Check) write(b *strings.Builder, depth int) {
 		fmt.Fprintf(b, "       %s  fix: %s\n", indent, c.Fix)
 	}
 	for _, p := range parts {
-		p.write(b, depth+1)
+		p.write(b, depth+1, whole)
 	}
 }
 

@@ -85,8 +85,7 @@ func (w *way) resolve(ctx context.Context) *Check {
 	case err != nil:
 		return Bad("", "no answer from the DNS servers: "+err.Error(), "see that the gate may reach the servers of dns.upstreams on port 53, and that they know the name")
 	case !v.Allowed():
-		return Bad("", fmt.Sprintf("%s: the name leads to no address that the rule permits (%s)", v.Reason, wanted(w.t.rule.Addresses)),
-			"gatehouse azure show tells how old the list of Azure's addresses is; a DNS server that gives wrong answers is told by dig "+w.t.dest.Host.String())
+		return w.misled(ctx, v)
 	case len(permits) == 0:
 		return Bad("", "the name has no address", "ask the DNS servers of dns.upstreams for it: dig "+w.t.dest.Host.String())
 	}
@@ -102,7 +101,27 @@ func (w *way) resolve(ctx context.Context) *Check {
 	for _, p := range w.permits {
 		where = append(where, p.Addr().String())
 	}
-	return Fine("", "leads to "+strings.Join(where, ", ")+", within "+wanted(w.t.rule.Addresses))
+	by := ""
+	for _, alias := range w.permits[0].Aliases() {
+		by += "by way of " + alias.String() + " "
+	}
+	return Fine("", "leads "+by+"to "+strings.Join(where, ", ")+", within "+wanted(w.t.rule.Addresses))
+}
+
+// misled tells of a name whose addresses the rules refuse.
+func (w *way) misled(ctx context.Context, v policy.Verdict) *Check {
+	var led []netip.Addr
+	if w.d.Lookup != nil {
+		led, _ = w.d.Lookup(ctx, w.t.dest.Host.String()) // where it fails, the verdict says enough
+	}
+	where := ""
+	for _, a := range led {
+		where += " " + a.String() + ","
+	}
+	c := Bad("", fmt.Sprintf("%s: the name leads to%s no address that the rule permits (%s)", v.Reason, where, wanted(w.t.rule.Addresses)),
+		"gatehouse azure show tells how old the list of Azure's addresses is; a DNS server that gives wrong answers is told by dig "+w.t.dest.Host.String())
+	c.Led = led
+	return c
 }
 
 // wanted says in words where a rule's names may lead.

@@ -6,22 +6,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/appliance"
+	"gatehouse/rules"
 )
 
 type doctorFlags struct {
 	config, rules string
-	json          bool
+	json, ticket  bool
 	appliance.Examination
 }
 
 func newDoctor() *cobra.Command {
 	var f doctorFlags
 	c := &cobra.Command{
-		Use:   "doctor",
+		Use:   "doctor [--ticket [FILE]]",
 		Short: "try for real everything that the packs in use ask for",
 		Long: `doctor tries, for each place that the rules in force permit, what a passage needs:
 the rules, the name and its addresses, the connection, the certificate and who
@@ -33,9 +36,28 @@ POSTs without content, which show whether a hop on the way gathers requests befo
 it passes them on. With --idle a tunnel for each way out is left alone for so long,
 and asked then whether it lives. The running gate is asked; where none runs, this
 process tries it.
-Exit code: 0 nothing failed, 1 something failed, 2 error.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd, f) },
+
+With --ticket, what was found about the packs is told in one text to be sent to
+their vendor, together with what was refused to their hosts: to standard output,
+or into a new FILE that only you can read. It holds no query strings, logins,
+header values, contents or keys; the school's own addresses and names are
+numbered.
+Exit code: 0 nothing failed (or the ticket was written), 1 something failed, 2 error.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.ticket {
+				return cobra.MaximumNArgs(1)(cmd, args)
+			}
+			return cobra.NoArgs(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.Idle < 0 || f.Idle > appliance.MostIdle {
+				return fmt.Errorf("--idle: %s is not between 0 and %s", f.Idle, appliance.MostIdle)
+			}
+			if f.ticket {
+				return runTicket(cmd, f, args)
+			}
+			return runDoctor(cmd, f)
+		},
 	}
 	configFlag(c, &f.config)
 	rulesFlag(c, &f.rules)
@@ -43,14 +65,20 @@ Exit code: 0 nothing failed, 1 something failed, 2 error.`,
 	c.Flags().BoolVar(&f.Active, "active", false, "send POSTs without content too: with a length, in chunks, and with Expect: 100-continue")
 	c.Flags().DurationVar(&f.Idle, "idle", 0, "leave a tunnel alone for so long, and see whether it lives (at most 15m)")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	c.Flags().BoolVar(&f.ticket, "ticket", false, "write what a vendor should know, with nothing private in it")
+	c.MarkFlagsMutuallyExclusive("json", "ticket")
 	return c
 }
 
 func runDoctor(cmd *cobra.Command, f doctorFlags) error {
-	if f.Idle < 0 || f.Idle > appliance.MostIdle {
-		return fmt.Errorf("--idle: %s is not between 0 and %s", f.Idle, appliance.MostIdle)
-	}
-	report, err := examine(cmd, f)
+	var report appliance.Report
+	err := f.ask(cmd, func(c *appliance.Control) (err error) {
+		report, err = c.Doctor(cmd.Context(), f.Examination)
+		return err
+	}, func(h *held) (err error) {
+		report, err = appliance.Examine(cmd.Context(), h.files, h.config, h.loaded, f.Examination)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -67,30 +95,68 @@ func runDoctor(cmd *cobra.Command, f doctorFlags) error {
 	return err
 }
 
-// examine asks the running gate or, where rules are named or none runs, tries
-// it in this process.
-func examine(cmd *cobra.Command, f doctorFlags) (appliance.Report, error) {
+func runTicket(cmd *cobra.Command, f doctorFlags, args []string) error {
+	out := cmd.OutOrStdout()
+	if len(args) > 0 {
+		// Before anything is tried, which takes a while.
+		file, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("--ticket: %w; name a new file in a folder that you may write to", err)
+		}
+		defer file.Close()
+		out = file
+	}
+	var text string
+	err := f.ask(cmd, func(c *appliance.Control) (err error) {
+		text, err = c.Ticket(cmd.Context(), f.Examination)
+		return err
+	}, func(h *held) (err error) {
+		text, err = appliance.Ticket(cmd.Context(), h.files, h.config, h.loaded, f.Examination, build())
+		return err
+	})
+	if err == nil {
+		_, err = io.WriteString(out, text)
+	}
+	if len(args) == 0 {
+		return err
+	}
+	if err != nil {
+		os.Remove(args[0]) // an empty ticket is none
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "wrote %s; read it before you send it\n", args[0])
+	return nil
+}
+
+// held is what would hold if a gate ran.
+type held struct {
+	files  appliance.Files
+	config *appliance.Config
+	loaded *rules.Loaded
+}
+
+// ask asks the running gate or, where rules are named or none runs, lets this
+// process do it.
+func (f doctorFlags) ask(cmd *cobra.Command, running func(*appliance.Control) error, here func(*held) error) error {
 	if f.rules == "" {
 		control, err := connect(f.config, cmd.ErrOrStderr())
 		if err != nil {
-			return appliance.Report{}, err
+			return err
 		}
-		report, err := control.Doctor(cmd.Context(), f.Examination)
-		if !errors.Is(err, appliance.ErrNotRunning) {
-			return report, err
+		if err := running(control); !errors.Is(err, appliance.ErrNotRunning) {
+			return err
 		}
 	}
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return appliance.Report{}, err
+	var h held
+	var err error
+	if h.files, err = appliance.Locate(f.config, f.rules); err != nil {
+		return err
 	}
-	config, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
-	if err != nil {
-		return appliance.Report{}, err
+	if h.config, err = readConfig(h.files, cmd.ErrOrStderr(), exitBroken); err != nil {
+		return err
 	}
-	loaded, err := loadRules(cmd, files)
-	if err != nil {
-		return appliance.Report{}, err
+	if h.loaded, err = loadRules(cmd, h.files); err != nil {
+		return err
 	}
-	return appliance.Examine(cmd.Context(), files, config, loaded, f.Examination)
+	return here(&h)
 }
