@@ -261,7 +261,7 @@ func TestTheRefusalComesInTheFormTheClientLikes(t *testing.T) {
 
 func TestUpstreamTroubleIsToldWithoutSayingWhere(t *testing.T) {
 	closed := nettest.NewOrigin(t)
-	const refusedPort = 1 // tcpmux: nobody listens there
+	refusedPort := nettest.Deaf(t)
 	for _, test := range []struct {
 		name, kind, reason string
 		port, status       int

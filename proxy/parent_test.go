@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -32,17 +31,6 @@ func loggedIn(c *parent.Config) { c.User, c.Password = "gate", "sesame" }
 const login = "Proxy-Authorization: Basic Z2F0ZTpzZXNhbWU=\r\n"
 
 func parents(list ...parent.Config) options { return options{config: Config{Parents: list}} }
-
-// deaf is a port where nobody listens as long as the test lives: a connection's
-// own, which nobody else is given.
-func deaf(t *testing.T) int {
-	t.Helper()
-	ln := listenAt(t, "127.0.0.1:0")
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	return conn.LocalAddr().(*net.TCPAddr).Port
-}
 
 func TestARequestGoesThroughAParentInAbsoluteForm(t *testing.T) {
 	up := nettest.NewOrigin(t)
@@ -109,7 +97,7 @@ func TestTLSGoesThroughAParent(t *testing.T) {
 
 func TestTLSThatIsLookedIntoGoesThroughAParent(t *testing.T) {
 	up := nettest.NewOrigin(t)
-	rules := []policy.Rule{insideTLS.allow(www, deaf(t))} // nobody is there to be reached directly
+	rules := []policy.Rule{insideTLS.allow(www, nettest.Deaf(t))} // nobody is there to be reached directly
 	g := insideTLS.gate(t, parents(through("county", up.Port, loggedIn)), rules...)
 	var s *nettest.Peer
 	for range 2 {
@@ -186,7 +174,7 @@ func TestARuleChoosesItsParent(t *testing.T) {
 func TestAParentThatDoesNotAnswerIsPassedOver(t *testing.T) {
 	second := nettest.NewOrigin(t)
 	told := make(chan *parent.Fault, 16)
-	o := parents(through("first", deaf(t)), through("second", second.Port))
+	o := parents(through("first", nettest.Deaf(t)), through("second", second.Port))
 	o.deps.ParentFault = func(f *parent.Fault) { told <- f }
 	at := time.Now()
 	o.deps.Now = func() time.Time { return at } // for a while that does not end
@@ -207,7 +195,7 @@ func TestAParentThatDoesNotAnswerIsPassedOver(t *testing.T) {
 
 func TestWhereNoParentAnswersNothingIsDialledDirectly(t *testing.T) {
 	o := nettest.NewOrigin(t)
-	g := newGate(t, parents(through("first", deaf(t)), through("second", deaf(t))), allow("www.example.org", o.Port, plainHTTP))
+	g := newGate(t, parents(through("first", nettest.Deaf(t)), through("second", nettest.Deaf(t))), allow("www.example.org", o.Port, plainHTTP))
 	res, body := g.get("www.example.org", o.Port, "/").Response("GET")
 	require.Equal(t, 502, res.StatusCode)
 	require.Contains(t, body, "The parent proxy first cannot be reached")

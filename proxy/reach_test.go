@@ -64,7 +64,7 @@ func TestAFaultOfAParentOnTheWayIsNamed(t *testing.T) {
 
 func TestEachParentIsTriedByItself(t *testing.T) {
 	up := nettest.NewOrigin(t)
-	g := newGate(t, parents(through("county", up.Port), through("spare", deaf(t))))
+	g := newGate(t, parents(through("county", up.Port), through("spare", nettest.Deaf(t))))
 	trials := g.server.TryParents(t.Context())
 	require.Len(t, trials, 2)
 	require.NoError(t, trials[0].Err)

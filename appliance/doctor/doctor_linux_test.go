@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -184,11 +185,12 @@ func TestAClosedPortIsToldWithWhoCanOpenIt(t *testing.T) {
 		rule(t, "bus", "bus.example.org", port, func(r *policy.Rule) { r.Protocol = policy.TCP }))
 	require.Equal(t, OK, step(t, pack, "connection").State)
 
-	closed := rule(t, "bus", "bus.example.org", 1, func(r *policy.Rule) { r.Protocol = policy.TCP })
+	deaf := nettest.Deaf(t)
+	closed := rule(t, "bus", "bus.example.org", deaf, func(r *policy.Rule) { r.Protocol = policy.TCP })
 	pack, _, ready := examined(t, surroundings{names: book{"bus.example.org": {"127.0.0.1"}}}, closed)
 	require.False(t, ready)
 	require.Contains(t, step(t, pack, "connection").Says, "refused")
-	require.Contains(t, step(t, pack, "connection").Fix, "TCP port 1 ")
+	require.Contains(t, step(t, pack, "connection").Fix, fmt.Sprintf("TCP port %d ", deaf))
 }
 
 func TestCertificatesAreVerifiedAndTheirIssuersNamed(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -87,4 +88,9 @@ func TestACannedOriginEndsAsItIsTold(t *testing.T) {
 		_, err := c.Ended()
 		require.Equal(t, reset, err != nil)
 	}
+}
+
+func TestNobodyListensAtADeafPort(t *testing.T) {
+	_, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", Deaf(t)))
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }

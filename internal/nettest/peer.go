@@ -212,6 +212,17 @@ func (o *Origin) Untouched(t testing.TB) {
 	}
 }
 
+// Deaf is a port of 127.0.0.1 where nobody listens as long as the test lives: that
+// of a connection, which nobody else is given.
+func Deaf(t testing.TB) (port int) {
+	t.Helper()
+	at, _ := serve(t, func(conn net.Conn) {
+		defer conn.Close()
+		io.Copy(io.Discard, conn)
+	})
+	return Dial(t, at).LocalAddr().(*net.TCPAddr).Port
+}
+
 // serve hands each connection to play, in a goroutine of its own, until the test
 // ends; then it closes what is open and waits.
 func serve(t testing.TB, play func(net.Conn)) (addr string, port int) {
