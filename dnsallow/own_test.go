@@ -13,6 +13,10 @@ import (
 
 // school opens a window that answers a name itself and forwards a zone.
 func school(t *testing.T, rules ...policy.Rule) (w *window, controller *nettest.DNS) {
+	return schoolWith(t, func(*ServerDeps) {}, rules...)
+}
+
+func schoolWith(t *testing.T, change func(*ServerDeps), rules ...policy.Rule) (w *window, controller *nettest.DNS) {
 	controller = nettest.NewDNS(t,
 		"dc1.school.local. 600 IN A 10.0.0.10",
 		"_ldap._tcp.school.local. 600 IN SRV 0 100 389 dc1.school.local.",
@@ -31,6 +35,7 @@ func school(t *testing.T, rules ...policy.Rule) (w *window, controller *nettest.
 	}
 	w = open(t, up, compile(t, rules...), func(_ *ServerConfig, d *ServerDeps) {
 		d.Resolver = resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Hosts, c.Zones = hosts, zones })
+		change(d)
 	})
 	return w, controller
 }

@@ -62,8 +62,7 @@ func TestTheFirewallIsToldBeforeTheAnswerGoes(t *testing.T) {
 func TestNamesOfTheConfigurationAreJudgedBeforeTheyArePinned(t *testing.T) {
 	board := new(pinboard)
 	private := func(r *policy.Rule) { r.Addresses = policy.Addresses{Prefixes: policy.PrivateRanges()} }
-	w, _ := school(t, allow(t, "dc", "dc1.school.local", private), allow(t, "web", "www.school.example"))
-	w.pins = board
+	w, _ := schoolWith(t, func(d *ServerDeps) { d.Pins = board }, allow(t, "dc", "dc1.school.local", private), allow(t, "web", "www.school.example"))
 	for name, want := range map[string][]netip.Addr{
 		"dc1.school.local.":   {netip.MustParseAddr("10.0.0.10")},
 		"files.school.local.": nil, // answered to everybody, but no rule names it

@@ -22,7 +22,8 @@ func leftAlone(t *testing.T, idle time.Duration, play func(*testing.T, *nettest.
 	p, err := policy.Compile(policy.Spec{Rules: []policy.Rule{rule(t, "site", "www.example.org", 443, nil)}, TreatAsPublic: loopback})
 	require.NoError(t, err)
 	gate := proxy.New(proxy.Config{Parents: []proxy.Parent{{Name: "county", Host: "127.0.0.1", Port: uint16(parent)}}}, proxy.Deps{Policy: new(policy.Live), Resolver: known})
-	d := New(Options{Idle: idle, Step: nettest.Patience}, Deps{Policy: p, Resolver: known, Gate: Through(gate), Roots: good.Roots})
+	now := time.Now() // and it stands still
+	d := New(Options{Idle: idle, Step: nettest.Patience}, Deps{Policy: p, Resolver: known, Gate: Through(gate), Roots: good.Roots, Now: func() time.Time { return now }})
 	done := make(chan *Check, 1)
 	go func() {
 		d.Requirements(t.Context())

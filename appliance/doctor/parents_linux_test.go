@@ -114,7 +114,7 @@ func TestAParentThatCannotTakeARequestIsToldApartFromThePlaceBehind(t *testing.T
 
 func TestWhereOnlyTheParentIsLetOutItIsNotBlamedForSure(t *testing.T) {
 	parents := county(t, nettest.Parent{Answer: func(*http.Request) string { return "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n" }})
-	pack, _, _ := examined(t, surroundings{names: known, parents: parents}, rule(t, "site", "www.example.org", 1, plain))
+	pack, _, _ := examined(t, surroundings{names: known, parents: parents}, rule(t, "site", "www.example.org", nettest.Deaf(t), plain))
 	require.Equal(t, Warning, step(t, pack, "GET").State)
 	require.Equal(t, "answers 502: if it is not the place itself that says so, the parent proxy county answers 502: it could not reach the destination", step(t, pack, "GET").Says)
 }
