@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"net/http"
 	"net/netip"
 	"testing"
 
@@ -13,7 +12,7 @@ func TestThePACListenerServesTheFileAndNothingElse(t *testing.T) {
 	s.configure("[pac]\notherwise = \"direct\"\n")
 	base := "http://" + s.address("pac")
 	for _, path := range []string{"/proxy.pac", "/wpad.dat"} {
-		resp, err := http.Get(base + path)
+		resp, err := browser.Get(base + path)
 		require.NoError(t, err)
 		resp.Body.Close()
 		require.Equal(t, 200, resp.StatusCode)

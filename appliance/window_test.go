@@ -14,12 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/appliance/console"
+	"gatehouse/internal/nettest"
 )
+
+// browser keeps no connection: the next site of these tests may have the port of
+// one that has ended.
+var browser = http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: nettest.Patience}
 
 // post sends a form to the admin listener as a browser does.
 func (s *site) post(path string, form url.Values) (status int, body string) {
 	s.t.Helper()
-	resp, err := http.PostForm("http://"+s.address("admin")+path, form)
+	resp, err := browser.PostForm("http://"+s.address("admin")+path, form)
 	require.NoError(s.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
@@ -201,7 +206,7 @@ func TestPagesOfStrangersChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := browser.Do(req)
 		require.NoError(t, err)
 		resp.Body.Close()
 		require.Equal(t, 403, resp.StatusCode, path)
@@ -212,7 +217,7 @@ func TestThePagesLoadNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, rulesText)
 	for _, path := range []string{"/", "/decisions", "/decisions?live=1", "/rules", "/ask", "/health", "/console.css"} {
-		resp, err := http.Get("http://" + s.address("admin") + path)
+		resp, err := browser.Get("http://" + s.address("admin") + path)
 		require.NoError(t, err)
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
