@@ -25,27 +25,28 @@ const (
 	silenced            // too many from this network
 )
 
-// enter lets one more in, if there is room. release must be called
-// when it is done, whatever the outcome.
-func (a *admission) enter(client netip.Addr) (release func(), how admitted) {
+// enter lets one more in, if there is room. Whoever entered must leave.
+func (a *admission) enter(client netip.Addr) admitted {
 	network := networkOf(client)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case a.networks[network] >= a.each:
-		return func() {}, silenced
+		return silenced
 	case a.under >= a.total:
-		return func() {}, turnedAway
+		return turnedAway
 	}
 	if a.networks == nil {
 		a.networks = map[netip.Prefix]int{}
 	}
 	a.under++
 	a.networks[network]++
-	return func() { a.leave(network) }, entered
+	return entered
 }
 
-func (a *admission) leave(network netip.Prefix) {
+// leave makes room again for who entered.
+func (a *admission) leave(client netip.Addr) {
+	network := networkOf(client)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.under--

@@ -1,7 +1,6 @@
 package dnsallow
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 
@@ -10,30 +9,40 @@ import (
 	"gatehouse/policy"
 )
 
-// judge decides about an inquiry. The order is the contract's: no policy, a
-// stranger, what cannot be read or is not served, and then the question.
-func (s *Server) judge(ctx context.Context, p *policy.Policy, in *inquiry) outcome {
-	badRequest := policy.Verdict{Reason: policy.BadRequest}
+// judge decides about an inquiry, as far as that takes nobody's word but the
+// policy's; else there is an errand to carry out. The order is the contract's: no
+// policy, a stranger, what cannot be read or is not served, and then the question.
+func (s *Server) judge(p *policy.Policy, in *inquiry) (outcome, errand) {
 	if v := p.Client(in.client, in.began); !v.Allowed() {
-		return s.turnAway(in, v)
+		return s.turnAway(in, v), errand{}
 	}
+	if !s.asking.take(in.client, in.began) {
+		return tooMuch, errand{}
+	}
+	if o, bad := s.unserved(in); bad {
+		return o, errand{}
+	}
+	return s.answer(p, in)
+}
+
+// unserved refuses what is no question that is served here.
+func (s *Server) unserved(in *inquiry) (o outcome, bad bool) {
+	badRequest := policy.Verdict{Reason: policy.BadRequest}
 	switch {
-	case !s.asking.take(in.client, in.began):
-		return tooMuch
 	case in.msg.Opcode == dns.OpcodeUpdate && s.forwarded(in) != nil:
-		return refuse(badRequest, dns.RcodeRefused)
+		return refuse(badRequest, dns.RcodeRefused), true
 	case in.msg.Opcode != dns.OpcodeQuery:
-		return refuse(badRequest, dns.RcodeNotImplemented)
+		return refuse(badRequest, dns.RcodeNotImplemented), true
 	case in.broken:
-		return refuse(badRequest, dns.RcodeFormatError)
+		return refuse(badRequest, dns.RcodeFormatError), true
 	case in.opt != nil && in.opt.Version() != 0:
-		return refuse(badRequest, dns.RcodeBadVers)
+		return refuse(badRequest, dns.RcodeBadVers), true
 	case in.question().Qclass != dns.ClassINET:
-		return refuse(badRequest, dns.RcodeRefused)
+		return refuse(badRequest, dns.RcodeRefused), true
 	case in.question().Qtype == dns.TypeAXFR, in.question().Qtype == dns.TypeIXFR:
-		return refuse(policy.Verdict{Reason: policy.QueryTypeNotAllowed}, dns.RcodeRefused)
+		return refuse(policy.Verdict{Reason: policy.QueryTypeNotAllowed}, dns.RcodeRefused), true
 	}
-	return s.answer(ctx, p, in)
+	return outcome{}, false
 }
 
 // turnAway refuses a client that is not permitted, or everybody for want of a
@@ -58,54 +67,25 @@ func refusalCode(r policy.Reason) uint16 {
 }
 
 // answer decides about a well-formed question.
-func (s *Server) answer(ctx context.Context, p *policy.Policy, in *inquiry) outcome {
+func (s *Server) answer(p *policy.Policy, in *inquiry) (outcome, errand) {
 	h, ok := in.host()
 	if !ok {
-		return block(policy.Verdict{Reason: policy.HostNotListed}, dns.RcodeNameError).until(in.began.Add(foldTime))
+		return block(policy.Verdict{Reason: policy.HostNotListed}, dns.RcodeNameError).until(in.began.Add(foldTime)), errand{}
 	}
 	qtype := in.question().Qtype
 	v, permit := p.Query(policy.Query{At: in.began, Client: in.client, Name: h, Type: qtype})
-	if v.Reason != policy.Canary && v.Reason != policy.DeniedByRule {
-		if own, ok := s.own(ctx, in, h); ok {
-			s.pinOwn(ctx, in, permit, own.answer)
-			return own
-		}
+	if v.Reason != policy.Canary && v.Reason != policy.DeniedByRule && s.resolver.owns(h.Name()) {
+		return outcome{}, errand{p, h, v, permit}
 	}
 	switch {
 	case v.Reason == policy.QueryTypeNotAllowed && qtype == dns.TypeANY:
-		return outcome{verdict: v, answer: minimal(in.name())}.until(in.began.Add(foldTime))
+		return outcome{verdict: v, answer: minimal(in.name())}.until(in.began.Add(foldTime)), errand{}
 	case v.Reason == policy.QueryTypeNotAllowed:
-		return block(v, dns.RcodeSuccess).until(in.began.Add(foldTime))
+		return block(v, dns.RcodeSuccess).until(in.began.Add(foldTime)), errand{}
 	case !v.Allowed():
-		return block(v, dns.RcodeNameError).until(in.began.Add(foldTime))
+		return block(v, dns.RcodeNameError).until(in.began.Add(foldTime)), errand{}
 	}
-	return s.resolve(ctx, in, v, permit)
-}
-
-// resolve looks up what the policy let be asked.
-func (s *Server) resolve(ctx context.Context, in *inquiry, v policy.Verdict, permit policy.Permit) outcome {
-	r, err := s.resolver.resolve(ctx, permit, in.question().Qtype)
-	if err != nil {
-		return failed(v, err)
-	}
-	switch {
-	case r.verdict.Reason == policy.Limit:
-		o := tooMuch
-		o.verdict = r.verdict
-		return o
-	case !r.verdict.Allowed():
-		return block(r.verdict, dns.RcodeSuccess).until(r.chain.until)
-	}
-	s.pinLeads(ctx, in, r.leads)
-	answer, ends := records(in.name(), r)
-	o := outcome{
-		verdict: r.verdict, answer: answer, ends: ends,
-		aliases: r.leads[0].permit.Aliases(), addr: r.leads[0].permit.Addr(),
-	}.until(r.chain.ripe) // from then on the long way, which renews what is hot
-	if r.chain.stale {
-		return o.with(dns.ExtendedErrorCodeStaleAnswer)
-	}
-	return o
+	return outcome{}, errand{p, h, v, permit}
 }
 
 // failed is the answer where the gate said yes and the world said no: a name

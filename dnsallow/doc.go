@@ -10,12 +10,15 @@
 // judged records only; nothing that came from upstream is passed on as it is,
 // but for zones that the appliance is told to forward.
 //
-// A question has two ways. What a client was answered a moment ago lies ready
+// A question has three ways. What a client was answered a moment ago lies ready
 // for this client on the shelf, and is given again from the bytes of the packet
-// (ask, shelf, draft): no lock, no allocation, no second opinion. Everything else
-// is read by miekg/dns, judged and answered in a goroutine of its own (inquiry,
-// answer, outcome), and what comes of it is laid ready. Both finish their reply
-// from the same draft; a fuzz test and ServerConfig.NoShelf hold them together.
+// (ask, shelf, draft): no lock, no allocation, no second opinion. A plain question
+// that nobody has to be asked for is judged and answered on the spot, by the
+// goroutine that reads the socket (desk, inquiry, answer, write). For all else
+// there are goroutines that may wait (errand), and miekg/dns for packets that are
+// anything but plain. What comes of a question is laid ready. All finish their
+// reply from the same draft; a fuzz test and ServerConfig.NoShelf hold the ways
+// together.
 //
 // An upstream is asked by a letter, in the goroutine that wants to know; only
 // where it fails or takes long do others race it (exchange). What the answers led

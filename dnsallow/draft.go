@@ -26,10 +26,9 @@ type countdown struct {
 	until time.Time
 }
 
-// newDraft writes a message down. ends are the moments at which the TTLs of its
-// answer and authority records, in order, come to nothing; those beyond the end
-// of the list do not count down.
-func newDraft(m *dns.Msg, ends []time.Time) (*draft, error) {
+// newDraft writes a message down. until is when the TTLs of its authority records
+// come to nothing; zero: they do not count down.
+func newDraft(m *dns.Msg, until time.Time) (*draft, error) {
 	wire, err := m.Pack()
 	if err != nil {
 		return nil, err
@@ -39,23 +38,16 @@ func newDraft(m *dns.Msg, ends []time.Time) (*draft, error) {
 		d.end = skipName(wire, d.end) + 4
 	}
 	at := d.end
-	for i := range m.Answer {
-		at = d.walk(at, moment(ends, i))
+	for range m.Answer {
+		at = d.walk(at, time.Time{})
 	}
-	for i := range m.Ns {
-		at = d.walk(at, moment(ends, len(m.Answer)+i))
+	for range m.Ns {
+		at = d.walk(at, until)
 	}
 	if at != len(wire) {
 		return nil, errors.New("a reply has other records than it was given")
 	}
 	return d, nil
-}
-
-func moment(list []time.Time, i int) time.Time {
-	if i < len(list) {
-		return list[i]
-	}
-	return time.Time{}
 }
 
 // walk passes over the record at an offset, and notes where its TTL stands. The

@@ -77,6 +77,14 @@ func requireTheSameTheShortWay(t *testing.T, s *Server, packet, reply []byte, tc
 	require.True(t, in.plain())
 	require.False(t, in.broken)
 	require.Equal(t, in.ask(), a)
+	if quick := new(inquiry); quick.readPlain(packet) {
+		require.Equal(t, in.name(), quick.name())
+		require.Equal(t, in.question().Qtype, quick.question().Qtype)
+		require.Equal(t, in.question().Qclass, quick.question().Qclass)
+		require.Equal(t, in.end, quick.end)
+		require.Equal(t, in.ask(), quick.ask())
+		require.True(t, quick.plain())
+	}
 	if short := s.again(nil, packet, loopback); short != nil && !tcp {
 		require.Equal(t, reply, short)
 	}

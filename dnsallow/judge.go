@@ -47,6 +47,25 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 	return r.follow(permit, qtype, func(q question) (*facts, error) { return r.lookup(ctx, q) })
 }
 
+// atHand does the same from what the cache holds; ok is false where something is
+// missing.
+func (r *Resolver) atHand(permit policy.Permit, qtype uint16) (found resolution, err error, ok bool) {
+	missing := false
+	found, err = r.follow(permit, qtype, func(q question) (*facts, error) {
+		f := r.kept(q)
+		if f == nil {
+			missing = true
+			return nil, errNotKept
+		}
+		return f, f.failure
+	})
+	if missing {
+		return resolution{}, nil, false
+	}
+	r.cache.hits.Add(1)
+	return found, err, true
+}
+
 // follow goes where look's facts lead, and judges what is there.
 func (r *Resolver) follow(permit policy.Permit, qtype uint16, look func(question) (*facts, error)) (resolution, error) {
 	name := permit.Dest().Host.Name()

@@ -13,15 +13,13 @@ import (
 
 // rawPort is a onePort that reads and answers with system calls that never wait,
 // so that the scheduler need not be told of them: the waiting is done by the
-// runtime's poller, as for any socket. For one goroutine only, but for write.
+// runtime's poller, as for any socket. One goroutine may call each.
 type rawPort struct {
 	onePort
 	raw syscall.RawConn
 
-	receive, send func(fd uintptr) (done bool) // made once: a closure for each packet would cost more than it saves
-
-	packet  []byte // what is read into, or sent
-	n       int
+	buf     []byte
+	reply   func(packet []byte, from sender) []byte
 	errno   syscall.Errno
 	peer    [syscall.SizeofSockaddrInet6]byte // in network order, as the kernel has it
 	peerLen uint32
@@ -33,41 +31,57 @@ func newOnePort(conn *net.UDPConn) packetPort {
 	if err != nil {
 		return onePort{conn}
 	}
-	p := &rawPort{onePort: onePort{conn}, raw: raw}
-	p.receive, p.send = p.recvfrom, p.sendto
-	return p
+	return &rawPort{onePort: onePort{conn}, raw: raw}
 }
 
-func (p *rawPort) recvfrom(fd uintptr) (done bool) {
-	p.peerLen = uint32(len(p.peer))
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p.packet))), uintptr(len(p.packet)),
-		syscall.MSG_DONTWAIT, uintptr(unsafe.Pointer(&p.peer)), uintptr(unsafe.Pointer(&p.peerLen)))
-	p.n, p.errno = int(n), errno
-	return errno != syscall.EAGAIN // EINTR is for calls that wait
-}
-
-func (p *rawPort) sendto(fd uintptr) (done bool) {
-	_, _, p.errno = syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p.packet))), uintptr(len(p.packet)),
-		syscall.MSG_DONTWAIT, uintptr(unsafe.Pointer(&p.peer)), uintptr(p.peerLen))
-	return true // where there is no room, a reply is dropped: its client asks again
-}
-
-func (p *rawPort) read(buf []byte) (int, sender, error) {
-	p.packet = buf
-	err := p.raw.Read(p.receive)
-	switch {
-	case err != nil:
-		return 0, sender{}, err
-	case p.errno != 0:
-		return 0, sender{}, p.errno
+func (p *rawPort) each(buf []byte, answer func([]byte, sender) []byte) error {
+	p.buf, p.reply = buf, answer
+	turn := p.turn // made once: a closure for each turn would cost more than it saves
+	for {
+		p.errno = 0
+		if err := p.raw.Read(turn); err != nil {
+			return err
+		}
+		if p.errno != 0 {
+			return p.errno
+		}
 	}
-	return p.n, sender{addr: p.from()}, nil
 }
 
-// answer replies to the packet that was read last.
-func (p *rawPort) answer(packet []byte, _ sender) {
-	p.packet = packet
-	p.raw.Write(p.send)
+// turnPackets is how many packets are read before the poller is asked whether the
+// socket has been closed or its deadline has passed.
+const turnPackets = 256
+
+// turn reads and answers what has come; not done: there is no more.
+func (p *rawPort) turn(fd uintptr) (done bool) {
+	for range turnPackets {
+		n, errno := p.recvfrom(fd)
+		if errno == syscall.EAGAIN { // EINTR is for calls that wait
+			return false
+		}
+		if errno != 0 {
+			p.errno = errno
+			return true
+		}
+		if reply := p.reply(p.buf[:n], sender{addr: p.from()}); reply != nil {
+			p.sendto(fd, reply)
+		}
+	}
+	return true
+}
+
+func (p *rawPort) recvfrom(fd uintptr) (n int, errno syscall.Errno) {
+	p.peerLen = uint32(len(p.peer))
+	r, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p.buf))), uintptr(len(p.buf)),
+		syscall.MSG_DONTWAIT, uintptr(unsafe.Pointer(&p.peer)), uintptr(unsafe.Pointer(&p.peerLen)))
+	return int(r), errno
+}
+
+// sendto sends to where the last packet came from. Where there is no room, the
+// reply is dropped: its client asks again.
+func (p *rawPort) sendto(fd uintptr, packet []byte) {
+	syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(packet))), uintptr(len(packet)),
+		syscall.MSG_DONTWAIT, uintptr(unsafe.Pointer(&p.peer)), uintptr(p.peerLen))
 }
 
 // from is the address in peer (struct sockaddr_in, sockaddr_in6).

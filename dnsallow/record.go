@@ -19,7 +19,8 @@ const maxRecorded = 512
 func (s *Server) enter(p *policy.Policy, in *inquiry, o outcome, d *draft) (id string) {
 	now := s.now()
 	if !in.plain() {
-		s.write(s.newRecord(p, in, o, now))
+		r := s.newRecord(p, in, o, now)
+		s.write(&r)
 		return in.id
 	}
 	var key askerKey
@@ -29,7 +30,7 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o outcome, d *draft) (id s
 		lies.fold.repeat(s, now.Sub(in.began)) {
 		f = lies.fold
 	} else {
-		f = &fold{record: s.newRecord(p, in, o, now), policy: p, ends: in.began.Add(foldTime)}
+		f = s.newFold(p, in, o, now)
 		s.write(f.record)
 	}
 	place := &place{hash: s.shelf.hash(key.bytes()), key: string(key.bytes()), fold: f}
@@ -44,20 +45,19 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o outcome, d *draft) (id s
 
 // tell notes in the book of what was told which addresses the client was given.
 func (s *Server) tell(in *inquiry, o outcome) {
-	if s.told == nil || len(o.answer) == 0 {
+	if s.told == nil || len(o.answer) == 0 && len(o.led.leads) == 0 {
 		return
 	}
 	name, ok := in.host()
 	if !ok {
 		return
 	}
-	for i, rr := range o.answer {
+	for _, l := range o.led.leads {
+		s.told.note(in.client, name, l.permit.Addr(), l.until)
+	}
+	for _, rr := range o.answer { // the TTL is given in full as often as the answer is
 		if a, is := addressOf(rr); is {
-			until := moment(o.ends, i)
-			if until.IsZero() { // the TTL is given in full as often as the answer is
-				until = latest(o.lasts, in.began).Add(seconds(rr.Header().Ttl))
-			}
-			s.told.note(in.client, name, a, until)
+			s.told.note(in.client, name, a, latest(o.lasts, in.began).Add(seconds(rr.Header().Ttl)))
 		}
 	}
 }
@@ -93,8 +93,19 @@ func (s *Server) nextChange(p *policy.Policy, now time.Time) time.Time {
 	return h.until
 }
 
-func (s *Server) newRecord(p *policy.Policy, in *inquiry, o outcome, now time.Time) *flow.Record {
-	r := &flow.Record{
+// newFold makes a fold with the Record of the first, in one piece of memory.
+func (s *Server) newFold(p *policy.Policy, in *inquiry, o outcome, now time.Time) *fold {
+	both := new(struct {
+		fold
+		flow.Record
+	})
+	both.Record = s.newRecord(p, in, o, now)
+	both.record, both.policy, both.ends = &both.Record, p, in.began.Add(foldTime)
+	return &both.fold
+}
+
+func (s *Server) newRecord(p *policy.Policy, in *inquiry, o outcome, now time.Time) flow.Record {
+	r := flow.Record{
 		ID: in.id, Time: in.began, Surface: policy.DNS,
 		Client: in.client, Group: p.Group(in.client),
 		IP: o.addr, Verdict: o.verdict, PolicySHA: p.SHA256(),

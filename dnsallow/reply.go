@@ -24,11 +24,12 @@ type outcome struct {
 
 	silent bool // nothing is sent; the book still knows
 
-	answer    []dns.RR
-	authority []dns.RR // the SOA of a forwarded zone, where it says no
-	// ends are the moments at which the TTLs of answer, or of the SOA that
-	// negative adds, have run down; none: they are what they are.
-	ends []time.Time
+	led       resolution // where a permitted name leads
+	answer    []dns.RR   // of names that the appliance answers itself
+	authority []dns.RR   // the SOA of a forwarded zone, where it says no
+	// holds is when the TTL of the SOA that negative adds has run down; zero: it is
+	// what it is.
+	holds time.Time
 	// lasts is until when the same question of the same client comes to the
 	// same under the same policy; zero: ask anew each time.
 	lasts   time.Time
@@ -57,9 +58,7 @@ func (o outcome) until(moment time.Time) outcome {
 // no adds what upstream said about how long its "no" holds.
 func (o outcome) no(e *Error) outcome {
 	o.negative, o.lifetime = true, e.TTL
-	if !e.until.IsZero() {
-		o.ends = []time.Time{e.until}
-	}
+	o.holds = e.until
 	switch {
 	case e.stale && e.NXDomain:
 		o = o.with(dns.ExtendedErrorCodeStaleNXDOMAINAnswer)
@@ -75,19 +74,9 @@ func (o outcome) with(ede uint16) outcome {
 }
 
 // draft builds the reply. Nothing in it comes from upstream but what judging let
-// through into answer and authority.
+// through into led, answer and authority.
 func (o outcome) draft(in *inquiry) (*draft, error) {
-	m := &dns.Msg{Compress: true, MsgHdr: dns.MsgHdr{Response: true, Opcode: in.msg.Opcode, Rcode: o.rcode & 0xf}}
-	if !in.broken {
-		q := in.question()
-		q.Name = in.name()
-		m.Question = []dns.Question{q}
-		m.Answer, m.Ns = o.answer, o.authority
-		if o.negative {
-			m.Ns = []dns.RR{soa(q.Name, o.lifetime)}
-		}
-	}
-	d, err := newDraft(m, o.ends)
+	d, err := o.written(in)
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +87,39 @@ func (o outcome) draft(in *inquiry) (*draft, error) {
 	return d, nil
 }
 
-// soa makes a negative answer cacheable (RFC 2308, section 5). The zone is of
-// our own making and says so.
+// written is the body of the reply. What most questions come to is written here;
+// records of all kinds and answers to packets that could not be read are
+// miekg/dns's trade.
+func (o outcome) written(in *inquiry) (*draft, error) {
+	if in.plain() && len(o.answer) == 0 && len(o.authority) == 0 {
+		return o.write(in), nil
+	}
+	m := &dns.Msg{Compress: true, MsgHdr: dns.MsgHdr{Response: true, Opcode: in.msg.Opcode, Rcode: o.rcode & 0xf}}
+	if !in.broken {
+		q := in.question()
+		q.Name = in.name()
+		m.Question = []dns.Question{q}
+		m.Answer, m.Ns = o.answer, o.authority
+		if o.negative {
+			m.Ns = []dns.RR{soa(q.Name, o.lifetime)}
+		}
+	}
+	return newDraft(m, o.holds)
+}
+
+// The SOA that makes a negative answer cacheable (RFC 2308, section 5). The zone
+// is of our own making and says so.
+const (
+	soaServer, soaMailbox                      = "gatehouse.invalid", "nobody.gatehouse.invalid"
+	soaSerial, soaRefresh, soaRetry, soaExpire = 1, 3600, 600, 86400
+)
+
 func soa(name string, lifetime time.Duration) *dns.SOA {
 	ttl := ttlSeconds(lifetime)
 	return &dns.SOA{
 		Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl},
-		Ns:  "gatehouse.invalid.", Mbox: "nobody.gatehouse.invalid.",
-		Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: ttl,
+		Ns:  soaServer + ".", Mbox: soaMailbox + ".",
+		Serial: soaSerial, Refresh: soaRefresh, Retry: soaRetry, Expire: soaExpire, Minttl: ttl,
 	}
 }
 
@@ -115,28 +129,6 @@ func minimal(name string) []dns.RR {
 		Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeHINFO, Class: dns.ClassINET, Ttl: ttlSeconds(ttlNegative)},
 		Cpu: "RFC8482",
 	}}
-}
-
-// records writes a judged resolution down as records: the aliases in order,
-// then the addresses, under the question's name; and when each has run down.
-func records(question string, r resolution) (list []dns.RR, ends []time.Time) {
-	owner := question
-	for _, f := range r.chain.parts[:r.chain.n] {
-		for i, alias := range f.aliases {
-			target := dns.Fqdn(alias.Name())
-			list = append(list, &dns.CNAME{
-				Hdr:    dns.RR_Header{Name: owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET},
-				Target: target,
-			})
-			ends = append(ends, f.stored.Add(f.aliasTTLs[i]))
-			owner = target
-		}
-	}
-	for _, l := range r.leads {
-		list = append(list, addressRecord(owner, l.permit.Addr(), 0))
-		ends = append(ends, l.until)
-	}
-	return list, ends
 }
 
 func addressRecord(owner string, a netip.Addr, ttl time.Duration) dns.RR {

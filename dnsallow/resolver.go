@@ -230,6 +230,13 @@ func (r *Resolver) zone(name string) *Zone {
 	return best
 }
 
+// owns reports whether the appliance itself has something to say about a name, or
+// knows whom to ask besides the upstreams.
+func (r *Resolver) owns(name string) bool {
+	_, ok := r.hosts[name]
+	return ok || r.zone(name) != nil
+}
+
 // configured answers names of the configuration, nil for all others.
 func (r *Resolver) configured(q question) *facts {
 	list, ok := r.hosts[q.name]

@@ -157,19 +157,39 @@ func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp 
 	if !ok {
 		return nil
 	}
-	release, admitted := s.gate.enter(in.client)
-	defer release()
 	p := s.live.Policy()
-	var o outcome
-	switch admitted {
+	return s.conclude(nil, p, in, s.within(in, func() outcome {
+		o, e := s.guarded(p, in)
+		if e.due() {
+			o = s.carry(ctx, in, e)
+		}
+		return o
+	}))
+}
+
+// within has something done while there is room for it.
+func (s *Server) within(in *inquiry, do func() outcome) outcome {
+	switch s.gate.enter(in.client) {
 	case silenced:
-		o = tooMuch
+		o := tooMuch
 		o.silent = true
+		return o
 	case turnedAway:
-		o = tooMuch
-	default:
-		o = s.guarded(ctx, p, in)
+		return tooMuch
 	}
+	defer s.gate.leave(in.client)
+	return do()
+}
+
+// conclude enters an outcome into the book, and appends the reply to dst; nil:
+// none is sent.
+func (s *Server) conclude(dst []byte, p *policy.Policy, in *inquiry, o outcome) (reply []byte) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("dns: a question could not be answered", "id", in.id, "fault", fault)
+			reply = nil
+		}
+	}()
 	d, err := o.draft(in)
 	if err != nil {
 		s.log.Error("dns: a reply could not be written", "id", in.id, "err", err)
@@ -180,7 +200,7 @@ func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp 
 	if o.silent {
 		return nil
 	}
-	return d.finish(nil, packet, in.ask(), id, s.now())
+	return d.finish(dst, in.packet, in.ask(), id, s.now())
 }
 
 // read also survives a packet that makes the parser itself panic.
@@ -191,20 +211,32 @@ func (s *Server) read(packet []byte, from net.Addr, tcp bool) (in *inquiry, ok b
 			in, ok = nil, false
 		}
 	}()
-	if in, ok = readInquiry(packet); !ok {
+	if in, ok = new(inquiry), true; !in.readPlain(packet) {
+		in, ok = readInquiry(packet)
+	}
+	if !ok {
 		return nil, false
 	}
-	in.id, in.began, in.tcp = flow.NewID(), s.now(), tcp
-	in.client = addrOf(from)
+	in.tcp = tcp
+	s.begin(in, addrOf(from))
 	return in, true
 }
 
-func (s *Server) guarded(ctx context.Context, p *policy.Policy, in *inquiry) (o outcome) {
+func (s *Server) begin(in *inquiry, client netip.Addr) {
+	in.id, in.began, in.client = flow.NewID(), s.now(), client
+}
+
+// guarded judges. What makes the judge panic is refused.
+func (s *Server) guarded(p *policy.Policy, in *inquiry) (o outcome, e errand) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			s.log.Error("dns: a question could not be judged; it was refused", "id", in.id, "fault", fault)
-			o = refuse(policy.Verdict{}, dns.RcodeServerFailure)
+			o, e = s.faulty(in, fault), errand{}
 		}
 	}()
-	return s.judge(ctx, p, in)
+	return s.judge(p, in)
+}
+
+func (s *Server) faulty(in *inquiry, fault any) outcome {
+	s.log.Error("dns: a question could not be judged; it was refused", "id", in.id, "fault", fault)
+	return refuse(policy.Verdict{}, dns.RcodeServerFailure)
 }

@@ -26,102 +26,36 @@ const afterFault = 50 * time.Millisecond
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// readPackets reads questions from one UDP socket until ctx ends. What a client
-// was told before is answered on the spot; for all else there are goroutines,
+// readPackets reads questions from one UDP socket until ctx ends. What nobody has
+// to be waited for is answered on the spot; for all else there are goroutines,
 // counted in work. Those that the gate lets in may wait for an upstream; a few
 // more may be about to be turned away; then the socket's own queue has to hold.
 func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, work *sync.WaitGroup) error {
 	port := newPacketPort(conn)
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
-	buf, out, jobs := make([]byte, dns.MaxMsgSize), make([]byte, 0, payload), make(chan job)
+	d := desk{Server: s, ctx: ctx, questions: questions, port: port, work: work, jobs: make(chan job), out: make([]byte, 0, payload)}
+	buf := make([]byte, dns.MaxMsgSize)
 	for {
-		n, from, err := port.read(buf)
+		err := port.each(buf, d.receive)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("dns: serve %s: %w", conn.LocalAddr(), err)
-		case err != nil:
+		default:
 			s.log.Warn("dns: reading from UDP", "error", err)
 			rest(ctx)
-			continue
-		}
-		if reply := s.again(out, buf[:n], from.addr.Addr()); reply != nil {
-			port.answer(reply, from)
-			continue
-		}
-		select {
-		case s.workers <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
-		j := job{append([]byte(nil), buf[:n]...), from}
-		select {
-		case jobs <- j:
-		default: // nobody is idle
-			work.Go(func() { s.work(ctx, questions, port, j, jobs) })
 		}
 	}
-}
-
-// job is one packet that has to be judged.
-type job struct {
-	packet []byte
-	from   sender
-}
-
-// idleWorkers is how many goroutines of a socket wait for the next packet. A new
-// one grows its stack anew each time, which costs as much as the judging.
-const idleWorkers = 64
-
-// work answers a packet, and then others for as long as there is room among the
-// idle.
-func (s *Server) work(ctx, questions context.Context, port packetPort, j job, jobs <-chan job) {
-	for {
-		s.serve(questions, port, j)
-		if s.idle.Add(1) > idleWorkers {
-			s.idle.Add(-1)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			s.idle.Add(-1)
-			return
-		case j = <-jobs:
-			s.idle.Add(-1)
-		}
-	}
-}
-
-func (s *Server) serve(questions context.Context, port packetPort, j job) {
-	defer func() { <-s.workers }()
-	if reply := s.respond(questions, j.packet, net.UDPAddrFromAddrPort(j.from.addr), false); reply != nil {
-		port.write(reply, j.from) // a client that is gone asks again
-	}
-}
-
-// again answers, in the space of out, what this client was told before; nil:
-// respond has to. A panic costs the short way and nothing else.
-func (s *Server) again(out, packet []byte, client netip.Addr) (reply []byte) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			s.log.Error("dns: an answer that lay ready could not be given", "fault", fault)
-			reply = nil
-		}
-	}()
-	if s.config.NoShelf {
-		return nil
-	}
-	return s.shelf.reply(out[:0], packet, client.Unmap().WithZone(""), s.live.Policy(), s.now())
 }
 
 // packetPort reads packets from a socket and answers from the very address they
 // were sent to.
 type packetPort interface {
-	read(buf []byte) (n int, from sender, err error)
-	// answer replies at once to what was read last.
-	answer(packet []byte, to sender)
+	// each reads packets, each into buf, until there is an error. What answer says
+	// to one goes back at once; nil: nothing does.
+	each(buf []byte, answer func(packet []byte, from sender) (reply []byte)) error
 	// write replies at any time, from any goroutine.
 	write(packet []byte, to sender) error
 }
@@ -144,9 +78,17 @@ func newPacketPort(conn *net.UDPConn) packetPort {
 // onePort is a socket of one address.
 type onePort struct{ conn *net.UDPConn }
 
-func (p onePort) read(buf []byte) (int, sender, error) {
-	n, addr, err := p.conn.ReadFromUDPAddrPort(buf)
-	return n, sender{addr: addr}, err
+func (p onePort) each(buf []byte, answer func([]byte, sender) []byte) error {
+	for {
+		n, addr, err := p.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return err
+		}
+		from := sender{addr: addr}
+		if reply := answer(buf[:n], from); reply != nil {
+			p.write(reply, from)
+		}
+	}
 }
 
 func (p onePort) write(packet []byte, to sender) error {
@@ -154,26 +96,27 @@ func (p onePort) write(packet []byte, to sender) error {
 	return err
 }
 
-func (p onePort) answer(packet []byte, to sender) { p.write(packet, to) }
-
 // wildPort is a socket of every address of the machine.
 type wildPort struct{ conn *net.UDPConn }
 
-func (p wildPort) read(buf []byte) (int, sender, error) {
-	n, session, err := dns.ReadFromSessionUDP(p.conn, buf)
-	if err != nil {
-		return n, sender{}, err
+func (p wildPort) each(buf []byte, answer func([]byte, sender) []byte) error {
+	for {
+		n, session, err := dns.ReadFromSessionUDP(p.conn, buf)
+		if err != nil {
+			return err
+		}
+		addr, _ := session.RemoteAddr().(*net.UDPAddr)
+		from := sender{addr.AddrPort(), session}
+		if reply := answer(buf[:n], from); reply != nil {
+			p.write(reply, from)
+		}
 	}
-	from, _ := session.RemoteAddr().(*net.UDPAddr)
-	return n, sender{from.AddrPort(), session}, nil
 }
 
 func (p wildPort) write(packet []byte, to sender) error {
 	_, err := dns.WriteToSessionUDP(p.conn, packet, to.session)
 	return err
 }
-
-func (p wildPort) answer(packet []byte, to sender) { p.write(packet, to) }
 
 // answerFromWhereAsked has the kernel tell the address each packet came to, so
 // that a wildcard socket answers from it. A system that cannot is no reason not
@@ -207,13 +150,12 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 		if !s.live.Policy().Client(client, s.now()).Allowed() {
 			line, idle = &s.porch, min(idle, strangerIdle)
 		}
-		release, how := line.enter(client)
-		if how != entered {
+		if line.enter(client) != entered {
 			conn.Close()
 			continue
 		}
 		work.Go(func() {
-			defer release()
+			defer line.leave(client)
 			s.converse(ctx, questions, conn, idle)
 		})
 	}
