@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"gatehouse/appliance/journal"
 	"gatehouse/dnsallow"
 	"gatehouse/internal/flow"
 	"gatehouse/metrics"
@@ -149,7 +148,7 @@ func (a *Appliance) newRulebook() *rulebook {
 	env := a.Config.Env()
 	env.Vouches = a.ca.vouches
 	return &rulebook{
-		files: a.Files, env: env, journal: journal.Journal(filepath.Join(a.Config.State.Dir, "history")), kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
+		files: a.Files, env: env, journal: historyIn(a.Config.State.Dir), kept: lastGood(filepath.Join(a.Config.State.Dir, "last-good")),
 		live: a.live, tags: a.tags, tally: a.tally, log: a.Log, now: a.Now, review: a.review,
 	}
 }

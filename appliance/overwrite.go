@@ -88,3 +88,17 @@ func refill(f *os.File, text []byte, long int) (err error) {
 	}
 	return errors.Join(err, f.Truncate(int64(len(text))), f.Sync())
 }
+
+// likeFolder gives a new file to whom its folder belongs, where root writes it: it
+// must stay the gate's to read.
+func likeFolder(f *os.File) error {
+	info, err := os.Stat(filepath.Dir(f.Name()))
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return f.Chown(int(owner.Uid), int(owner.Gid))
+}

@@ -83,6 +83,8 @@ func (c *Console) handlers() map[string]http.HandlerFunc {
 		"GET /history/compare":  c.compare,
 		"GET /history/{sha256}": c.version,
 		"GET /changes":          c.changes,
+		"GET /backup":           c.backup,
+		"POST /backup":          c.keep,
 		"GET /health":           c.health,
 		"POST /health":          c.examine,
 	}
@@ -103,6 +105,8 @@ func (c *Console) api() map[string]http.HandlerFunc {
 		"GET /api/v1/history":          c.apiHistory,
 		"GET /api/v1/history/{sha256}": c.apiVersion,
 		"GET /api/v1/compare":          c.apiCompare,
+		"POST /api/v1/backup":          c.apiBackup,
+		"POST /api/v1/restore":         c.apiRestore,
 		"GET /api/v1/changes":          c.apiChanges,
 		"POST /api/v1/doctor":          c.apiDoctor,
 	}

@@ -10,6 +10,7 @@ import (
 // once and must not hold up the gate.
 type House interface {
 	Past
+	Keeper
 	State() State
 	Packs() []Pack
 	// Decisions are the newest first, at most n that fit f.

@@ -17,6 +17,12 @@ func newDoctor() *cobra.Command {
 	return ofLinux("doctor", "try for real everything that the packs in use ask for")
 }
 
+func newBackup() *cobra.Command {
+	return ofLinux("backup", "write everything that makes this gate what it is to one file")
+}
+
+func newRestore() *cobra.Command { return ofLinux("restore", "put a backup back") }
+
 func ofLinux(name, does string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: does + " (on Linux)", DisableFlagParsing: true,

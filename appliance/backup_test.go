@@ -1,0 +1,184 @@
+package appliance
+
+import (
+	"bytes"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/appliance/backup"
+	"gatehouse/appliance/console"
+	"gatehouse/appliance/journal"
+)
+
+// upload sends a backup by the form of the console.
+func (s *site) upload(do string, file []byte) (status int, body string) {
+	s.t.Helper()
+	var b bytes.Buffer
+	form := multipart.NewWriter(&b)
+	require.NoError(s.t, form.WriteField("do", do))
+	part, err := form.CreateFormFile("file", "gatehouse.zip")
+	require.NoError(s.t, err)
+	_, err = part.Write(file)
+	require.NoError(s.t, err)
+	require.NoError(s.t, form.Close())
+	resp, err := http.Post("http://"+s.address("admin")+"/backup", form.FormDataContentType(), &b)
+	require.NoError(s.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(s.t, err)
+	return resp.StatusCode, string(text)
+}
+
+func TestABackupIsTakenAndPutBackAtTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	status, file := s.post("/backup", url.Values{"do": {"take"}})
+	require.Equal(t, 200, status)
+	require.Equal(t, journal.Backup, s.trail()[0].What)
+	c, err := backup.Read([]byte(file))
+	require.NoError(t, err)
+	require.Equal(t, s.fill(rulesText), string(c.Files[backup.Rules]))
+	require.Contains(t, c.Files, backup.Config)
+	require.Contains(t, c.Files, backup.History+"changes.jsonl")
+
+	other := strings.ReplaceAll(rulesText, "www.groupcall.test", "www.example.org")
+	s.setRules(other)
+	s.rulebook.Reload(outside, true)
+	status, body := s.upload("check", []byte(file))
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "Nothing is changed yet.")
+	require.Contains(t, body, "allow updates")
+	status, _ = s.get("/update.inf")
+	require.Equal(t, 403, status)
+
+	status, body = s.upload("restore", []byte(file))
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "The backup is put back.")
+	require.Contains(t, body, "New rules are on trial until")
+	status, _ = s.get("/update.inf")
+	require.Equal(t, 200, status)
+	require.Equal(t, journal.Restore, s.trail()[0].What)
+	status, _ = s.post("/rules", url.Values{"do": {"revert"}})
+	require.Equal(t, 200, status)
+	text, err := os.ReadFile(filepath.Join(s.dir, "rules.toml"))
+	require.NoError(t, err)
+	require.Equal(t, s.fill(other), string(text))
+
+	status, body = s.upload("restore", []byte("rubbish"))
+	require.Equal(t, 422, status)
+	require.Contains(t, body, "no backup of gatehouse")
+}
+
+func TestRulesOfABackupThatCannotBeLoadedChangeNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	c := backup.Content{Files: map[string][]byte{backup.Rules: []byte("version = 1\nrubbish\n"), backup.Logins + "new.htpasswd": []byte("x")}}
+	var b bytes.Buffer
+	require.NoError(t, c.Write(&b))
+	resp, err := http.Post("http://"+s.address("admin")+"/api/v1/restore", "application/zip", &b)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, 422, resp.StatusCode)
+	require.Contains(t, string(text), "rules.toml:2:8: error")
+	require.NoFileExists(t, filepath.Join(s.dir, "new.htpasswd"))
+}
+
+// weighed is a backup of some files, held against a folder with a rules file and
+// a configuration.
+func weighed(t *testing.T, dir string, files map[string][]byte) *Restoration {
+	t.Helper()
+	f := Files{Config: filepath.Join(dir, "gatehouse.toml"), Rules: filepath.Join(dir, "rules.toml")}
+	config, problems, err := f.ReadConfig()
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	r, err := WeighRestore(f, config, backup.Content{Files: files})
+	require.NoError(t, err)
+	return r
+}
+
+func newFolder(t *testing.T) string {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "gatehouse.toml"), "[state]\ndir = \"state\"\n")
+	write(t, filepath.Join(dir, "rules.toml"), "version = 1\n[[allow]]\nname = \"a\"\nhosts = \"www.example.org\"\n")
+	return dir
+}
+
+func TestAPasswordFileTakesNobodyElsesPlace(t *testing.T) {
+	dir := newFolder(t)
+	write(t, filepath.Join(dir, "elsewhere", "secret"), "whole\n")
+	require.NoError(t, os.Symlink(filepath.Join("elsewhere", "secret"), filepath.Join(dir, "link")))
+	r := weighed(t, dir, map[string][]byte{
+		backup.Logins + "rules.toml": []byte("x"), backup.Logins + "gatehouse.toml": []byte("x"), backup.Logins + "link": []byte("x"),
+	})
+	require.Empty(t, r.Words)
+	notes := strings.Join(r.Notes, "\n")
+	require.Contains(t, notes, "rules.toml is not put back as a password file")
+	require.Contains(t, notes, "gatehouse.toml is not put back as a password file")
+	require.Contains(t, notes, "no plain file")
+}
+
+func TestWhereOneFileCannotBeWrittenNoneIs(t *testing.T) {
+	dir := newFolder(t)
+	write(t, filepath.Join(dir, "a.htpasswd"), "old\n")
+	r := weighed(t, dir, map[string][]byte{backup.Logins + "a.htpasswd": []byte("new\n"), backup.Logins + "b.htpasswd": []byte("new\n"),
+		backup.Rules: []byte("version = 1\n[[allow]]\nname = \"b\"\nhosts = \"www.example.org\"\n")})
+	require.True(t, r.Allowed(), "%v", r.Problems)
+	err := r.Apply(func([]byte) error { return os.ErrPermission })
+	require.ErrorIs(t, err, os.ErrPermission)
+	require.ErrorContains(t, err, "nothing is put back")
+	text, err := os.ReadFile(filepath.Join(dir, "a.htpasswd"))
+	require.NoError(t, err)
+	require.Equal(t, "old\n", string(text))
+	require.NoFileExists(t, filepath.Join(dir, "b.htpasswd"))
+}
+
+func TestTheHistoryOfABackupJoinsTheOneThatIsThere(t *testing.T) {
+	dir := newFolder(t)
+	there, other := historyIn(filepath.Join(dir, "state")), journal.Journal(t.TempDir())
+	at := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	require.NoError(t, there.Note(journal.Entry{Time: at.Add(time.Hour), By: "new", What: journal.Edit}))
+	require.NoError(t, other.Note(journal.Entry{Time: at, By: "old", What: journal.Edit, Done: true, SHA256: journal.Digest([]byte("x\n"))}))
+	require.NoError(t, other.Keep([]byte("x\n"), at))
+	past := map[string][]byte{backup.History + strings.Repeat("0", 64) + ".rules.toml": []byte("not what its name says")}
+	entries, err := os.ReadDir(string(other))
+	require.NoError(t, err)
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(string(other), e.Name()))
+		require.NoError(t, err)
+		past[backup.History+e.Name()] = text
+	}
+	r := weighed(t, dir, past)
+	require.Equal(t, []string{"the history: 2 changes and files that are not in it come back"}, r.Words)
+	require.NoError(t, r.Apply(nil))
+	got, unread, err := there.Entries()
+	require.NoError(t, err)
+	require.Zero(t, unread)
+	require.Equal(t, []string{"new", "old"}, []string{got[0].By, got[1].By})
+	_, err = there.Text(journal.Digest([]byte("x\n")))
+	require.NoError(t, err)
+	require.Empty(t, weighed(t, dir, past).Words, "it is all there now")
+}
+
+func TestPasswordsOfParentsStayAtHome(t *testing.T) {
+	text := []byte("[[upstream]]\nurl = \"http://user:p4ss@parent.example:8080\"\n")
+	hidden := withoutPasswords(text)
+	require.Equal(t, "[[upstream]]\nurl = \"http://user:***@parent.example:8080\"\n", string(hidden))
+	whole, left := withPasswords(hidden, text)
+	require.Equal(t, string(text), string(whole))
+	require.Zero(t, left)
+	_, left = withPasswords(hidden, []byte("url = \"http://user:p4ss@another.example:8080\"\n"))
+	require.Equal(t, 1, left, "a password is for its own parent alone")
+}
+
+var _ console.Keeper = window{}

@@ -1,0 +1,101 @@
+package console
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// Restored is what putting a backup back changes, or has changed.
+type Restored struct {
+	Words    []string `json:"words"`
+	Notes    []string `json:"notes"`    // what is not put back, and why
+	Problems []string `json:"problems"` // of the configuration and the rules in it
+	Allowed  bool     `json:"allowed"`
+	Done     bool     `json:"done"`
+	Trial    *Trial   `json:"trial"` // of its rules; nil: none are on trial
+}
+
+// Keeper makes backups of everything, and puts them back.
+type Keeper interface {
+	// Backup is everything as one file, and what is not in it. With secrets the
+	// keys and passwords are in it.
+	Backup(by string, secrets bool) (file []byte, notes []string, err error)
+	// Restore says what a backup would change and, where change is true, puts it
+	// back, its rules on trial. The error says why it is none, or why that failed.
+	Restore(by string, file []byte, change bool) (Restored, error)
+}
+
+// mostBackup bounds a backup that is sent here (octets).
+const mostBackup = 64 << 20
+
+func (c *Console) backup(w http.ResponseWriter, _ *http.Request) {
+	c.show(w, http.StatusOK, "backup", "Backup", (*Restored)(nil))
+}
+
+// keep gives a backup to take away, or weighs one and puts it back, as the button
+// says that was pressed.
+func (c *Console) keep(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, mostBackup+1<<20)
+	if r.FormValue("do") == "take" {
+		c.take(w, r, r.FormValue("secrets") != "")
+		return
+	}
+	f, _, err := r.FormFile("file")
+	if err != nil {
+		c.show(w, http.StatusBadRequest, "backup", "Backup", &Restored{Notes: []string{"Choose the file of a backup first: " + err.Error()}})
+		return
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	restored, status := c.restore(r, text, r.FormValue("do") == "restore")
+	c.show(w, status, "backup", "Backup", &restored)
+}
+
+// take sends a backup.
+func (c *Console) take(w http.ResponseWriter, r *http.Request, secrets bool) {
+	text, _, err := c.house.Backup(Asker(r), secrets)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/zip")
+	w.Header().Set("Content-Disposition", `attachment; filename="gatehouse-`+c.house.State().Now.Format("2006-01-02")+`.zip"`)
+	w.Header().Set("Cache-Control", "no-store")
+	http.ServeContent(w, r, "", c.house.State().Now, bytes.NewReader(text))
+}
+
+func (c *Console) restore(r *http.Request, text []byte, change bool) (Restored, int) {
+	restored, err := c.house.Restore(Asker(r), text, change)
+	switch {
+	case err != nil:
+		restored.Problems = append(restored.Problems, err.Error())
+		return restored, http.StatusUnprocessableEntity
+	case change && !restored.Allowed:
+		return restored, http.StatusUnprocessableEntity
+	}
+	return restored, http.StatusOK
+}
+
+func (c *Console) apiBackup(w http.ResponseWriter, r *http.Request) {
+	secrets, _ := strconv.ParseBool(r.URL.Query().Get("secrets"))
+	c.take(w, r, secrets)
+}
+
+// apiRestore takes the backup that is the request's body.
+func (c *Console) apiRestore(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBackup))
+	if err != nil {
+		trouble(w, http.StatusRequestEntityTooLarge, errors.New("the backup is larger than one may be"))
+		return
+	}
+	check, _ := strconv.ParseBool(r.URL.Query().Get("check"))
+	restored, status := c.restore(r, text, !check)
+	tell(w, status, restored)
+}
