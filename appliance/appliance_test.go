@@ -80,6 +80,8 @@ pac     = "127.0.0.1:0"
 upstreams = "%s"
 [addresses]
 treat_as_public = "127.0.0.0/8"
+[limits]
+dial = "30s"
 [state]
 dir = "state"
 `
@@ -601,7 +603,7 @@ const login = "admin: $2a$04$bIpqy5ww2iMSAmkbE7wDrufErZy3k1A7MrXA9l6GVNIRLkCDVXr
 
 func TestBeyondLoopbackTheAdminListenerAsksForLoginAndTLS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := shortDir(t)
 	selfSigned(t, dir, "")
 	_, problems := ParseConfig(filepath.Join(dir, "gatehouse.toml"), []byte("[listen]\nadmin = \"0.0.0.0:9080\"\nweb_config = \"web.yml\"\n"))
 	require.Len(t, problems, 1)

@@ -18,8 +18,15 @@ func (a *Appliance) rulesWatcher() *watcher {
 	return &watcher{
 		path: path, log: a.Log, judged: a.rulebook.Judged,
 		look: func() sight { return lookAtFile(path, mostText) },
-		act: func(sight) { // also where the file is gone or empty: the reload says what is wrong
-			a.guarded("reload", func() { a.logOutcome("file changed", a.rulebook.Reload(outside, true)) })
+		act: func(seen sight) { // also where the file is gone or empty: the reload says what is wrong
+			a.guarded("reload", func() {
+				a.trial.alone(func() {
+					if seen.gone == "" && seen.digest == a.rulebook.Judged() {
+						return // a draft, which the console has loaded meanwhile
+					}
+					a.logOutcome("file changed", a.rulebook.Reload(outside, true))
+				})
+			})
 		},
 	}
 }

@@ -140,7 +140,7 @@ func TestTheTrailSaysWhoAsked(t *testing.T) {
 	req, err := http.NewRequest("POST", "http://"+s.address("admin")+"/-/reload", nil)
 	require.NoError(t, err)
 	req.SetBasicAuth("head", "anything")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := browser.Do(req)
 	require.NoError(t, err)
 	resp.Body.Close()
 	require.Equal(t, 200, resp.StatusCode)
@@ -152,7 +152,7 @@ func TestTheJSONInterfacePutsADraftOnTrial(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, rulesText)
 	send := func(path, body string) int {
-		resp, err := http.Post("http://"+s.address("admin")+path, "application/toml", strings.NewReader(body))
+		resp, err := browser.Post("http://"+s.address("admin")+path, "application/toml", strings.NewReader(body))
 		require.NoError(t, err)
 		resp.Body.Close()
 		return resp.StatusCode

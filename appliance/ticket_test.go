@@ -65,6 +65,8 @@ func TestATicketTellsWhatAVendorNeedsAndNothingOfTheSchool(t *testing.T) {
 		res, _ := nettest.Dial(t, s.address("proxy")).Say("%s", head).Response("CONNECT")
 		require.Equal(t, 403, res.StatusCode)
 	}
+	s.decided("http", 3)
+	s.decided("connect", 3)
 	text, err := NewControl(s.Config.State.Dir).Ticket(t.Context(), doctor.Options{})
 	require.NoError(t, err)
 	s.isATicket(t, text)

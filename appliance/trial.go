@@ -67,6 +67,14 @@ func (t *trial) open() {
 	t.pending = &p
 }
 
+// alone does something while no draft is on its way into the file's place: what
+// has been written from here is loaded from here, and nobody else's deed.
+func (t *trial) alone(do func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	do()
+}
+
 // Pending is the trial that waits, nil where none does.
 func (t *trial) Pending() *console.Trial {
 	t.mu.Lock()

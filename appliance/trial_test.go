@@ -81,6 +81,19 @@ func TestADraftThatNobodyConfirmsGivesWayToTheFileOfBefore(t *testing.T) {
 	require.ErrorIs(t, b.Confirm("somebody", ""), console.ErrNoTrial)
 }
 
+func TestNobodyElseTakesAFileWhileADraftIsPutInItsPlace(t *testing.T) {
+	b := newBench(t, "old\n")
+	load := b.load
+	b.load = func(c cause) Outcome {
+		require.False(t, b.mu.TryLock(), "the watcher may come first")
+		return load(c)
+	}
+	b.apply("new\n")
+	require.NoError(t, b.Revert("somebody", ""))
+	require.Len(t, b.loads, 2)
+	b.alone(func() { require.False(t, b.mu.TryLock()) })
+}
+
 func TestADraftThatIsConfirmedStays(t *testing.T) {
 	b := newBench(t, "old\n")
 	b.apply("new\n")

@@ -60,7 +60,7 @@ func TestADoorThatNobodyAttendsToIsNoticed(t *testing.T) {
 
 // Not parallel: systemd speaks through the environment.
 func TestSystemdIsToldThatTheGateServes(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "notify")
+	socket := filepath.Join(shortDir(t), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	require.NoError(t, err)
 	defer systemd.Close()

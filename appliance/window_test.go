@@ -40,13 +40,13 @@ func (s *site) json(path string, into any) {
 	require.NoError(s.t, json.Unmarshal([]byte(body), into))
 }
 
-// decided waits until n passages through the proxy have been written down, which
-// is after the client has its answer.
-func (s *site) decided(n int) {
+// decided waits until n passages of a surface have been written down, which is
+// after the client has its answer.
+func (s *site) decided(surface string, n int) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
 		var got struct{ Decisions []struct{} }
-		s.json("/api/v1/decisions?surface=http", &got)
+		s.json("/api/v1/decisions?surface="+surface, &got)
 		return len(got.Decisions) == n
 	}, 30*time.Second, 5*time.Millisecond)
 }
@@ -58,7 +58,7 @@ func TestTheConsoleTellsWhatWasDecidedAndWhy(t *testing.T) {
 	require.Equal(t, 200, status)
 	status, _ = s.get("/html.inf")
 	require.Equal(t, 403, status)
-	s.decided(2)
+	s.decided("http", 2)
 
 	var got struct {
 		Decisions []struct{ ID, Passage, Verdict, Reason, Why, Rule string }
@@ -95,7 +95,7 @@ func TestAnOlderDecisionIsFoundInTheLog(t *testing.T) {
 	s.configure("[log]\ndecisions = \"log/decisions.log\"\n")
 	status, _ := s.get("/html.inf")
 	require.Equal(t, 403, status)
-	s.decided(1)
+	s.decided("http", 1)
 	d := window{s.Appliance}.Decisions(console.Filter{Verdict: "denied", Surface: "http"}, 1)[0]
 	s.stop()
 	s.start() // nothing is in memory now
@@ -159,7 +159,7 @@ func TestADraftIsCheckedReplayedAndPutOnTrial(t *testing.T) {
 	s := newSite(t, rulesText)
 	status, _ := s.get("/update.inf")
 	require.Equal(t, 200, status)
-	s.decided(1)
+	s.decided("http", 1)
 	present := s.fill(rulesText)
 	file := filepath.Join(s.dir, "rules.toml")
 
