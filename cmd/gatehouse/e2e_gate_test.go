@@ -119,6 +119,8 @@ treat_as_public = ["127.0.0.0/8"]
 tags = "tags.json"
 [log]
 decisions = "decisions.json"
+[limits]
+dial = "30s"
 [state]
 dir = "state"
 `, g.proxy, g.dns, g.admin, upstream.Addr))
