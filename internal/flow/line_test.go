@@ -5,12 +5,14 @@ import (
 	"flag"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"gatehouse/policy"
 )
@@ -157,6 +159,21 @@ func BenchmarkJSON(b *testing.B) {
 	for b.Loop() {
 		buf = JSON(buf[:0], r)
 	}
+}
+
+func TestMomentsAndDurationsAreWrittenAsTheGeneralWayWritesThem(t *testing.T) {
+	slow := func(dst []byte, d time.Duration) []byte {
+		return strconv.AppendFloat(dst, float64(d.Microseconds())/1000, 'f', -1, 64)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		at := time.Unix(rapid.Int64Range(-1<<36, 1<<38).Draw(t, "second"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanosecond"))
+		require.Equal(t, at.UTC().Format(`"2006-01-02T15:04:05.000Z"`), string(appendTime(nil, at)))
+		d := time.Duration(rapid.Int64Range(-1<<50, 1<<58).Draw(t, "duration"))
+		if rapid.Bool().Draw(t, "round") {
+			d = d.Truncate(time.Millisecond)
+		}
+		require.Equal(t, string(slow(nil, d)), string(appendMillis(nil, d)))
+	})
 }
 
 func TestOnlyALineOfRepeatsSaysHowMany(t *testing.T) {
