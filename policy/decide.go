@@ -5,8 +5,10 @@ import "math"
 // Connect judges a tunnel. Where it may be opened, the Permit names its Dest.
 // Effect is Inspect where the tunnel may only be opened if its inside is looked
 // into; Protocol is what its first bytes must be.
-func (p *Policy) Connect(q Connect) (Verdict, Permit) {
-	return p.decide(q.facts())
+func (p *Policy) Connect(q Connect) (v Verdict, permit Permit) {
+	permit.facts = q.facts()
+	v = p.decide(&permit)
+	return v, permit
 }
 
 func (q Connect) facts() facts {
@@ -17,8 +19,10 @@ func (q Connect) facts() facts {
 }
 
 // Request judges one HTTP request.
-func (p *Policy) Request(q Request) (Verdict, Permit) {
-	return p.decide(q.facts())
+func (p *Policy) Request(q Request) (v Verdict, permit Permit) {
+	permit.facts = q.facts()
+	v = p.decide(&permit)
+	return v, permit
 }
 
 func (q Request) facts() facts {
@@ -41,7 +45,8 @@ func (p *Policy) Query(q Query) (Verdict, Permit) {
 	case q.Name.IsIP(): // an address has no name to resolve
 		return denied(HostNotListed, nil), Permit{}
 	}
-	v, permit := p.decide(q.facts())
+	permit := Permit{facts: q.facts()}
+	v := p.decide(&permit)
 	if v.Allowed() && q.Type != 0 && q.Type != TypeA && q.Type != TypeAAAA {
 		return denied(QueryTypeNotAllowed, v.Rule), Permit{}
 	}
@@ -54,15 +59,18 @@ func (q Query) facts() facts {
 
 // Answer judges where a passage would lead: its aliases, and one address unless
 // Addr is the zero value. The Permit it returns is narrowed to that address.
-func (p *Policy) Answer(q Answer) (Verdict, Permit) {
-	if p == nil || !q.Permit.IssuedBy(p) {
+func (p *Policy) Answer(q Answer) (v Verdict, permit Permit) {
+	if p == nil || q.Permit.issuer != p {
 		return Verdict{}, Permit{}
 	}
-	return p.decide(q.facts(q.Permit.facts))
+	permit.facts = q.Permit.facts
+	q.add(&permit.facts)
+	v = p.decide(&permit)
+	return v, permit
 }
 
-// facts adds to what the permit remembers.
-func (q Answer) facts(f facts) facts {
+// add adds to what the permit remembers.
+func (q *Answer) add(f *facts) {
 	f.at = q.At
 	if q.Aliases != nil {
 		f.aliases = q.Aliases
@@ -70,28 +78,36 @@ func (q Answer) facts(f facts) facts {
 	if q.Addr.IsValid() {
 		f.addr, f.known = q.Addr, f.known|knowAddr
 	}
-	return f
 }
 
 // Response judges a response by its declared type and by the family its first
 // bytes show.
-func (p *Policy) Response(q Response) (Verdict, Permit) {
-	if p == nil || !q.Permit.IssuedBy(p) || !q.Permit.facts.knows(knowRequest) {
+func (p *Policy) Response(q Response) (v Verdict, permit Permit) {
+	if p == nil || q.Permit.issuer != p || !q.Permit.facts.knows(knowRequest) {
 		return Verdict{}, Permit{}
 	}
-	return p.decide(q.facts(q.Permit.facts))
+	permit.facts = q.Permit.facts
+	q.add(&permit.facts)
+	v = p.decide(&permit)
+	return v, permit
 }
 
-// facts adds to what the permit remembers.
-func (q Response) facts(f facts) facts {
+// add adds to what the permit remembers.
+func (q *Response) add(f *facts) {
 	f.at, f.mediaType, f.family, f.known = q.At, q.Type, q.Family, f.known|knowType
-	return f
+}
+
+// JudgesTypes reports whether some rule that bears on the passage, live or not,
+// speaks of the media types of responses. Where none does, Response says what has
+// been said already.
+func (p *Policy) JudgesTypes(permit *Permit) bool {
+	return p != nil && permit.issuer == p && permit.facts.typed
 }
 
 // HoldsHead reports whether a types clause is in force for the passage, so that
 // the first bytes must be seen before the response head may go.
 func (p *Policy) HoldsHead(permit Permit) bool {
-	if p == nil || !permit.IssuedBy(p) || !permit.facts.knows(knowRequest) {
+	if p == nil || permit.issuer != p || !permit.facts.knows(knowRequest) {
 		return false
 	}
 	f := permit.facts
@@ -101,21 +117,31 @@ func (p *Policy) HoldsHead(permit Permit) bool {
 	return p.typesInForce(&f, &s)
 }
 
-// decide judges facts and issues the permit where they may pass.
-func (p *Policy) decide(f facts) (Verdict, Permit) {
-	v := p.judge(&f)
-	if !v.Allowed() {
-		return v, Permit{}
+// decide judges the facts that are in the permit, and makes it a valid one where
+// they may pass, else none. They are long: judged in their place, they need not be
+// copied.
+func (p *Policy) decide(permit *Permit) Verdict {
+	permit.issuer = nil
+	v := p.judge(&permit.facts)
+	if v.Allowed() {
+		permit.issuer = p
+	} else {
+		*permit = Permit{}
 	}
-	return v, Permit{issuer: p, facts: f}
+	return v
 }
 
 // judge is the one place where a passage is decided. The order is the
 // contract's: no policy, a stranger, a request that cannot be read, a deny that
 // fits what is known, and last the step at which the allows fell away.
 func (p *Policy) judge(f *facts) Verdict {
-	if v := p.Client(f.client, f.at); !v.Allowed() {
-		return v
+	if f.listed != p || p == nil {
+		if v := p.Client(f.client, f.at); !v.Allowed() {
+			return v
+		}
+		if p.permitted.Contains(f.client) {
+			f.listed = p
+		}
 	}
 	if f.dest.Host.IsZero() {
 		return denied(BadRequest, nil)

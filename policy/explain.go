@@ -39,14 +39,16 @@ func (w *walk) run() {
 	}
 	if w.c.Addr.IsValid() || len(w.c.Aliases) > 0 {
 		q := Answer{At: w.c.At, Permit: permit, Aliases: w.c.Aliases, Addr: w.c.Addr}
-		w.last = q.facts(permit.facts)
+		w.last = permit.facts
+		q.add(&w.last)
 		if permit, ok = w.take(w.p.Answer(q)); !ok {
 			return
 		}
 	}
 	if permit.facts.knows(knowRequest) && (w.c.TypeStated || w.c.Family != FamilyUnknown) {
 		q := Response{At: w.c.At, Permit: permit, Type: w.c.Type, Family: w.c.Family}
-		w.last = q.facts(permit.facts)
+		w.last = permit.facts
+		q.add(&w.last)
 		w.take(w.p.Response(q))
 	}
 }
@@ -172,7 +174,7 @@ func (f *facts) judges(s Step) bool {
 func (p *Policy) unchecked(c Case, tunnel *facts) []string {
 	inside := c.request().facts()
 	if c.TypeStated || c.Family != FamilyUnknown {
-		inside = Response{At: c.At, Type: c.Type, Family: c.Family}.facts(inside)
+		(&Response{At: c.At, Type: c.Type, Family: c.Family}).add(&inside)
 	}
 	outer, inner := p.survey(tunnel), p.survey(&inside)
 	found := map[Step]*clauseState{}

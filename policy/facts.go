@@ -16,6 +16,9 @@ type facts struct {
 	client  netip.Addr // unmapped
 	dest    Dest
 	near    nearby // the rules of dest.Host
+	// listed is the policy that permits the client whatever the day; nil: it is to
+	// be asked.
+	listed *Policy
 
 	tunnel  bool // a tunnel: its inside is not known
 	opening Opening
@@ -33,6 +36,7 @@ type facts struct {
 
 	mediaType MediaType
 	family    Family
+	typed     bool // some rule that bears on the passage speaks of media types
 }
 
 // knowledge says which facts are known; host and client always are.

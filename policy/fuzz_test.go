@@ -231,6 +231,26 @@ func TestAHeadIsHeldWhereAFamilyCouldRefuse(t *testing.T) {
 	})
 }
 
+// TestTypesNeedNotBeJudgedWhereNoRuleSpeaksOfThem holds JudgesTypes to Response:
+// where it says no, whatever comes back is judged as the request was.
+func TestTypesNeedNotBeJudgedWhereNoRuleSpeaksOfThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, c := compiled(t, randomSpec(t)), randomCase(t)
+		v, permit := p.Request(policy.Request{At: now, Client: c.Client, Dest: c.Dest, Method: c.Method, Path: c.Path})
+		if v.Allowed() && c.Addr.IsValid() {
+			v, permit = p.Answer(policy.Answer{At: now, Permit: permit, Aliases: c.Aliases, Addr: c.Addr})
+		}
+		if !v.Allowed() {
+			require.False(t, p.JudgesTypes(&permit))
+			return
+		}
+		if !p.JudgesTypes(&permit) {
+			after, _ := p.Response(policy.Response{At: now, Permit: permit, Type: c.Type, Family: c.Family})
+			require.Equal(t, v, after)
+		}
+	})
+}
+
 func randomCase(t *rapid.T) policy.Case {
 	c := policy.Case{
 		At:     now,

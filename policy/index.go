@@ -131,7 +131,7 @@ type nearby struct {
 
 // nearbyLists is how many lists nearby holds. A host that is listed in more ways
 // is looked up anew each time.
-const nearbyLists = 6
+const nearbyLists = 4
 
 // look fills in nearby, unless it already tells of this host by this index.
 func (n *nearby) look(x *hostIndex, h Host) {

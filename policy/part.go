@@ -15,16 +15,18 @@ type Part struct {
 }
 
 // Part judges a part of an upload.
-func (p *Policy) Part(q Part) (Verdict, Permit) {
-	if p == nil || !q.Permit.IssuedBy(p) || !q.Permit.facts.knows(knowRequest) {
+func (p *Policy) Part(q Part) (v Verdict, permit Permit) {
+	if p == nil || q.Permit.issuer != p || !q.Permit.facts.knows(knowRequest) {
 		return Verdict{}, Permit{}
 	}
-	f := q.Permit.facts
+	permit.facts = q.Permit.facts
+	f := &permit.facts
 	f.at = q.At
 	if !slices.Contains(f.parts, q.Type) {
 		f.parts = append(slices.Clip(f.parts), q.Type) // the permit before keeps its own
 	}
-	return p.decide(f)
+	v = p.decide(&permit)
+	return v, permit
 }
 
 // JudgesParts reports whether some live rule of the host speaks of uploads, so

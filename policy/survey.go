@@ -47,6 +47,7 @@ func (p *Policy) survey(f *facts) survey {
 	f.near.each(func(c candidate) bool {
 		r := &p.rules[c.rule]
 		gone := r.expired(f.at)
+		f.typed = f.typed || r.Types != nil
 		if c.rule < speaks && !gone && r.speaksOfPaths() {
 			speaks = c.rule
 		}
@@ -67,7 +68,9 @@ func (p *Policy) survey(f *facts) survey {
 		return true
 	})
 	for _, i := range p.everywhere {
-		if r := &p.rules[i]; i < speaks && !r.expired(f.at) && r.names(f.client) && r.speaksOfPaths() {
+		r := &p.rules[i]
+		f.typed = f.typed || r.Types != nil
+		if i < speaks && !r.expired(f.at) && r.names(f.client) && r.speaksOfPaths() {
 			speaks = i
 		}
 	}

@@ -220,3 +220,30 @@ func TestAThousandRulesOfOneHostBindAsTwoDo(t *testing.T) {
 	_, permit := p.Request(exe)
 	require.Zero(t, testing.AllocsPerRun(20, func() { p.Response(policy.Response{At: now, Permit: permit, Type: plainText}) }))
 }
+
+func TestWhetherTypesAreJudged(t *testing.T) {
+	plain := with(allow("plain", "www.example.org"), on(80))
+	for name, c := range map[string]struct {
+		rules []policy.Rule
+		judge bool
+	}{
+		"no rule speaks of them":                {[]policy.Rule{plain}, false},
+		"one of another host does":              {[]policy.Rule{plain, with(allow("other", "other.example.org"), on(80), types("*", "text/css"))}, false},
+		"the allow does":                        {[]policy.Rule{with(plain, types("*", "text/css"))}, true},
+		"another allow of the host does":        {[]policy.Rule{plain, with(allow("typed", "*.example.org"), on(443), types("/x/*", "text/css"))}, true},
+		"a deny of the host does":               {[]policy.Rule{plain, with(deny("no", "www.example.org"), types("*", "text/css"))}, true},
+		"a deny that names no host at all does": {[]policy.Rule{plain, with(deny("no"), types("*", "text/css"))}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := compile(t, c.rules...)
+			v, permit := p.Request(request("GET", "www.example.org", 80, "/x"))
+			require.True(t, v.Allowed())
+			require.Equal(t, c.judge, p.JudgesTypes(&permit))
+			v, permit = p.Answer(policy.Answer{At: now, Permit: permit, Addr: public})
+			require.True(t, v.Allowed())
+			require.Equal(t, c.judge, p.JudgesTypes(&permit))
+			require.True(t, p.JudgesTypes(&permit) || !p.HoldsHead(permit), "where types are not judged no head is held")
+			require.False(t, compile(t, c.rules...).JudgesTypes(&permit), "the permit is of another policy")
+		})
+	}
+}
