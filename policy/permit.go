@@ -34,6 +34,14 @@ func (p Permit) Client() netip.Addr { return p.facts.client }
 // Addr is the address the permit was narrowed to, the zero Addr before Answer.
 func (p Permit) Addr() netip.Addr { return p.facts.addr }
 
+// Unled is the permit as it was before anything was known of where the name leads,
+// for finding that out anew.
+func (p Permit) Unled() Permit {
+	p.facts.aliases, p.facts.addr = nil, netip.Addr{}
+	p.facts.known &^= knowAddr
+	return p
+}
+
 // Review asks the same passage, with all that is known of it, of another policy
 // or of the same one at a later time: an open passage ends when the answer is
 // no, and also when it is Inspect for a tunnel that is relayed unseen.

@@ -36,8 +36,13 @@ func (e *exchange) pass(l *link) fate {
 	return e.complete(l, d.run())
 }
 
-// mustJudge: types are judged on successful answers with a body.
+// mustJudge: types are judged on successful answers with a body, unless no rule of
+// the host speaks of them. Where the request has a body the verdict is taken anew
+// all the same, for its parts have been judged meanwhile.
 func (e *exchange) mustJudge(a *http1.Response) bool {
+	if !e.head.hasBody() && !e.policy.JudgesTypes(e.permit()) {
+		return false
+	}
 	return a.Status/100 == 2 && a.Body.Kind != http1.NoBody && a.Body != http1.Body{Kind: http1.Sized}
 }
 

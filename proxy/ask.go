@@ -15,12 +15,7 @@ const mostInforms = 16
 
 // carry resolves, asks the origin and passes its answer on.
 func (e *exchange) carry() fate {
-	permits, refused := e.server.resolve(e.client.ctx, e.verdict, *e.permit())
-	if refused != nil {
-		return e.refuse(refused)
-	}
-	e.describeWay(&permits[0]) // the one that is tried first; the one that serves may be another
-	l, refused := e.ask(permits)
+	l, refused := e.ask()
 	if refused != nil {
 		return e.refuse(refused)
 	}
@@ -30,9 +25,9 @@ func (e *exchange) carry() fate {
 // ask sends the request and reads the head of the final answer. It is sent again
 // only where a pooled connection turned out to have ended: if nothing of it had
 // been sent, or, once, if it can do no harm to ask twice (RFC 9110, section 9.2.2).
-func (e *exchange) ask(permits []policy.Permit) (*link, *refusal) {
+func (e *exchange) ask() (*link, *refusal) {
 	for pooled := true; ; {
-		l, refused := e.reach(permits, pooled)
+		l, refused := e.reach(pooled)
 		if refused != nil {
 			return nil, refused
 		}
@@ -67,33 +62,80 @@ func (e *exchange) harmless() bool {
 	return false
 }
 
-// reach finds a connection for the request, whose permits have just been judged:
-// the tunnel's own, a pooled one, or a new one.
-func (e *exchange) reach(permits []policy.Permit, pooled bool) (*link, *refusal) {
+// reach finds a connection for the request: one from the pool whose address is
+// still vouched for, the tunnel's own, another from the pool, or a new one.
+func (e *exchange) reach(pooled bool) (*link, *refusal) {
+	ways := e.ways()
+	pooled = pooled && len(ways) > 0 && !e.client.tunnel.hasSpare()
+	if pooled {
+		if l := e.recall(ways[0]); l != nil {
+			return e.use(l)
+		}
+	}
+	permits, refused := e.resolved()
+	if refused != nil {
+		return nil, refused
+	}
 	var l *link
 	var permit *policy.Permit
-	ways := e.ways()
-	if pooled && len(ways) > 0 && !e.client.tunnel.hasSpare() {
+	if pooled {
 		l, permit = e.server.pool.take(e.place(ways[0]), permits)
 	}
 	if l == nil {
-		var refused *refusal
 		if l, permit, refused = e.connection(permits, ways); refused != nil {
 			return nil, refused
 		}
 	}
 	e.describeParent(l.way)
-	l.raw = l.raw[:0]
-	e.link.Store(l)
 	if refused := e.settleOn(permit); refused != nil {
 		e.release(l, true)
 		return nil, refused
 	}
+	l.aliases, l.vouched = permit.Aliases(), e.now
+	return e.use(l)
+}
+
+// recall takes a connection from the pool without asking anew where the name
+// leads, if that was asked a moment ago. Whether this request may go there the
+// policy in force is asked all the same. What only monitor mode lets pass goes the
+// long way, on which a better address may be found.
+func (e *exchange) recall(w way) *link {
+	at := e.place(w)
+	l := e.server.pool.recall(at, e.now)
+	if l == nil {
+		return nil
+	}
+	v, permit := e.policy.Answer(policy.Answer{At: e.now, Permit: *e.permit(), Aliases: l.aliases, Addr: l.remote.Addr()})
+	if !v.Allowed() || v.Would {
+		e.server.pool.put(at, l)
+		return nil
+	}
+	e.settle(v, &permit)
+	e.describeWay(&permit)
+	return l
+}
+
+// use takes a connection into the exchange.
+func (e *exchange) use(l *link) (*link, *refusal) {
+	l.raw = l.raw[:0]
+	e.link.Store(l)
 	if e.gone.Load() || e.client.ctx.Err() != nil { // it left before there was a connection to close
 		e.release(l, false)
 		return nil, unreached(e.verdict, e.client.ctx.Err())
 	}
 	return l, nil
+}
+
+// resolved are the permits for the addresses of the name. It is asked once.
+func (e *exchange) resolved() ([]policy.Permit, *refusal) {
+	if e.permits == nil {
+		var refused *refusal
+		if e.permits, refused = e.server.resolve(e.client.ctx, e.verdict, e.permit().Unled()); refused != nil {
+			return nil, refused
+		}
+		e.describeWay(&e.permits[0]) // the one that is tried first; the one that serves may be another
+	}
+	return e.permits, nil
 }
 
 // place is where the request's connections stand in the pool.

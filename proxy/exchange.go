@@ -53,6 +53,7 @@ type matter struct {
 	answer  download // the response body
 
 	verdict policy.Verdict
+	permits []policy.Permit // for the judged addresses; nil: the name was not resolved
 
 	informed bool // a 1xx head was passed on
 	begun    bool // the head of the final answer was written

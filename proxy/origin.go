@@ -27,14 +27,16 @@ var (
 // link is a connection to an origin. It carries one exchange at a time and
 // belongs to that exchange's goroutine.
 type link struct {
-	conn   net.Conn
-	in     wire
-	way    way
-	remote netip.AddrPort // the judged address, unmapped
-	raw    []byte         // the head at hand, in whose bytes answer points
-	answer http1.Response
-	pooled bool          // it has served before
-	since  time.Duration // when the sweeper first saw it idle, 0: he has not; the pool's
+	conn    net.Conn
+	in      wire
+	way     way
+	remote  netip.AddrPort // the judged address, unmapped
+	raw     []byte         // the head at hand, in whose bytes answer points
+	answer  http1.Response
+	aliases []policy.Host // that led to it
+	vouched time.Time     // when the name was last found to lead there
+	pooled  bool          // it has served before
+	since   time.Duration // when the sweeper first saw it idle, 0: he has not; the pool's
 
 	// of the asking at hand; see step
 	stepFn func(fd uintptr) bool
@@ -116,8 +118,9 @@ func (l *link) close() {
 }
 
 // pool keeps connections to origins for the next request. It lends one only to a
-// request whose own permits, resolved and judged just now by the policy in
-// force, hold the very address the connection leads to.
+// request whose own permits, judged just now by the policy in force, hold the very
+// address the connection leads to: the name was resolved for this request, or, for
+// another one, within the second before it.
 type pool struct {
 	mu     sync.Mutex
 	idle   map[place][]*link // the newest last
@@ -151,6 +154,32 @@ func (p *pool) take(at place, permits []policy.Permit) (*link, *policy.Permit) {
 		}
 	}
 	return nil, nil
+}
+
+// vouches is for how long the pool takes a name to lead where it was found to lead.
+// Under load that saves the resolver thousands of questions; at any other time a
+// question costs nothing that matters.
+const vouches = time.Second
+
+// recall returns the connection that was used last, if its name was found to lead
+// to it a moment ago; else nil. Its judged address is for the caller to hold
+// against the policy.
+func (p *pool) recall(at place, now time.Time) *link {
+	if at.way.parent != nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.idle[at]
+	if len(list) == 0 {
+		return nil
+	}
+	l := list[len(list)-1]
+	if age := now.Sub(l.vouched); age < 0 || age >= vouches {
+		return nil
+	}
+	p.remove(at, len(list)-1)
+	return l
 }
 
 // holds returns the permit for the address of a connection that take would

@@ -201,29 +201,40 @@ func TestTheGatesOwnDoorsAreNeverDialled(t *testing.T) {
 
 func TestAPooledConnectionServesOnlyWhomItsAddressIsPermitted(t *testing.T) {
 	o := nettest.NewOrigin(t)
-	g := newGate(t, options{}, allow(www, o.Port, plainHTTP))
+	var now atomic.Pointer[time.Time]
+	pass := func(d time.Duration) { at := time.Now().Add(d); now.Store(&at) }
+	pass(0)
+	g := newGate(t, options{deps: Deps{Now: func() time.Time { return *now.Load() }}}, allow(www, o.Port, plainHTTP))
 	one, two := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 	other := listenAt(t, fmt.Sprintf("127.0.0.2:%d", o.Port))
-	exchange := func(s *nettest.Peer, c *nettest.Peer) {
+	exchange := func(s *nettest.Peer, c *nettest.Peer, address string) {
 		s.Head()
 		s.Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		_, body := c.Response("GET")
 		require.Equal(t, "ok", body)
-		g.record()
+		r := g.record()
+		require.Equal(t, policy.Matched, r.Verdict.Reason)
+		require.Equal(t, address, r.IP.String())
 	}
 	c := g.get(www, o.Port, "/")
 	s := o.Take(t)
-	exchange(s, c)
-	exchange(s, g.get(www, o.Port, "/again")) // the same connection
-	g.resolver.set(www, two)                  // 127.0.0.1 is not what the name leads to any more
+	exchange(s, c, "127.0.0.1")
+	exchange(s, g.get(www, o.Port, "/again"), "127.0.0.1") // the same connection
+	require.Len(t, g.resolver.questions, 1, "the name was resolved anew although that had just been done")
+	g.resolver.set(www, two) // 127.0.0.1 is not what the name leads to any more
+	exchange(s, g.get(www, o.Port, "/before-that-shows"), "127.0.0.1")
+	pass(vouches)
 	c = g.get(www, o.Port, "/moved")
-	exchange(other.take(t), c)
+	exchange(other.take(t), c, "127.0.0.2")
 	g.resolver.set(www, one)
+	pass(2 * vouches)
+	exchange(s, g.get(www, o.Port, "/back"), "127.0.0.1")
 	rule := allow(www, o.Port, plainHTTP)
 	rule.Addresses = policy.Addresses{Prefixes: prefixesOf("127.0.0.2/32")}
 	g.swap(policy.Enforce, rule)
 	resp, _ := g.get(www, o.Port, "/").Response("GET")
 	require.Equal(t, 403, resp.StatusCode, "the pooled connection to 127.0.0.1 was used")
+	require.Equal(t, policy.AddressNotAllowed, g.record().Verdict.Reason)
 }
 
 func TestTheNextAddressIsTriedWhereOneFails(t *testing.T) {
