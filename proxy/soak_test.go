@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -39,12 +40,17 @@ const (
 	few         = 2 // descriptors that the runtime may have open for a moment
 )
 
-func TestSoak(t *testing.T) {
+func TestSoak(t *testing.T) { runSoak(t, carrier{}) }
+
+// TestSoakInsideTLS does the same inside TLS that the gate looks into.
+func TestSoakInsideTLS(t *testing.T) { runSoak(t, insideTLS) }
+
+func runSoak(t *testing.T, over carrier) {
 	length, err := time.ParseDuration(os.Getenv("GATEHOUSE_SOAK"))
 	if err != nil {
 		t.Skip("set GATEHOUSE_SOAK to a duration: GATEHOUSE_SOAK=25s go test -race -run '^TestSoak' ./proxy")
 	}
-	s := newSoak(t)
+	s := newSoak(t, over)
 	var first, last holdings
 	rounds := 0
 	for end := time.Now().Add(length); rounds < 2 || time.Now().Before(end); rounds++ {
@@ -71,6 +77,7 @@ func TestSoak(t *testing.T) {
 // soak is a gate with everything around it.
 type soak struct {
 	t        *testing.T
+	over     carrier // of the requests; what is said in tunnels is bare
 	gate     *gate
 	http     int // ports of origins
 	tcp      int
@@ -110,16 +117,20 @@ type census struct{ opened *atomic.Int64 }
 func (census) Record(*flow.Record)     {}
 func (c census) Opened(policy.Surface) { c.opened.Add(1) }
 
-func newSoak(t *testing.T) *soak {
-	s := &soak{t: t, seen: map[string]*sight{}, started: runtime.NumGoroutine()}
+func newSoak(t *testing.T, over carrier) *soak {
+	s := &soak{t: t, over: over, seen: map[string]*sight{}, started: runtime.NumGoroutine()}
 	s.http = s.listen(s.serveHTTP)
+	if over.secure {
+		config := &tls.Config{Certificates: []tls.Certificate{originAuthority(t).Sign(t, nil, steadyHost, flickerHost)}}
+		s.http = s.listen(func(conn net.Conn) { s.serveHTTP(tls.Server(conn, config)) })
+	}
 	s.tcp = s.listen(s.serveTCP)
 	book := &flow.Book{Sinks: []flow.Sink{census{&s.opened}}}
-	s.gate = newGate(t, options{deps: Deps{Resolver: everywhere{}, Book: book}}, s.rules(true)...)
-	over := make(chan struct{})
+	s.gate = over.gate(t, options{deps: Deps{Resolver: everywhere{}, Book: book}}, s.rules(true)...)
+	ended := make(chan struct{})
 	var reading sync.WaitGroup
-	t.Cleanup(func() { close(over); reading.Wait() })
-	reading.Go(func() { s.read(over) })
+	t.Cleanup(func() { close(ended); reading.Wait() })
+	reading.Go(func() { s.read(ended) })
 	return s
 }
 
@@ -144,11 +155,18 @@ func (s *soak) recorded() int {
 	return len(s.book)
 }
 
+// The hosts that are asked for; the second comes and goes. The CA of the tests
+// may vouch for names like these alone.
+const (
+	steadyHost  = "steady.example.org"
+	flickerHost = "flicker.example.org"
+)
+
 // rules permit everything, or all but what flickers.
 func (s *soak) rules(flickers bool) []policy.Rule {
-	list := []policy.Rule{allow("*.steady.example", s.http, plainHTTP), allow("*.tunnel.example", s.tcp, rawTCP)}
+	list := []policy.Rule{s.over.allow(steadyHost, s.http), allow("*.tunnel.example", s.tcp, rawTCP)}
 	if flickers {
-		list = append(list, allow("*.flicker.example", s.http, plainHTTP), allow("*.glimmer.example", s.tcp, rawTCP))
+		list = append(list, s.over.allow(flickerHost, s.http), allow("*.glimmer.example", s.tcp, rawTCP))
 	}
 	return list
 }
@@ -226,22 +244,45 @@ func (s *soak) client() {
 		s.tunnel(conn, in)
 		return
 	}
-	for range 1 + rand.IntN(6) {
-		if !s.exchange(conn, in) {
-			break
-		}
-	}
+	s.ask(conn, in)
 	if rand.IntN(4) == 0 {
 		conn.(*net.TCPConn).SetLinger(0) // a reset
 	}
 }
 
+// ask lets a client make some requests; where they go inside TLS, to one host and
+// in a tunnel to it.
+func (s *soak) ask(conn net.Conn, in *bufio.Reader) {
+	host := func() string { return fmt.Sprintf("%s:%d", pick(steadyHost, steadyHost, flickerHost), s.http) }
+	if s.over.secure {
+		site := host()
+		fmt.Fprintf(conn, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", site)
+		resp, err := http.ReadResponse(in, &http.Request{Method: "CONNECT"})
+		if err != nil || resp.StatusCode != 200 {
+			return
+		}
+		secure := tls.Client(conn, clientTLS(site, func(c *tls.Config) { c.NextProtos = nil }))
+		if secure.Handshake() != nil {
+			return // the policy has changed
+		}
+		conn, in, host = secure, bufio.NewReader(secure), func() string { return site }
+	}
+	for range 1 + rand.IntN(6) {
+		if !s.exchange(conn, in, host()) {
+			break
+		}
+	}
+}
+
 // exchange asks for something and reports whether the connection is good for more.
-func (s *soak) exchange(conn net.Conn, in *bufio.Reader) bool {
-	host := fmt.Sprintf("www.%s.example:%d", pick("steady", "steady", "flicker"), s.http)
+func (s *soak) exchange(conn net.Conn, in *bufio.Reader, host string) bool {
 	path := fmt.Sprintf("/%s/%d", pick("sized", "sized", "chunked", "large", "short", "broken", "silent", "early", "gone", "refused"), soakNumber.Add(1))
 	method, fields, body := s.upload()
-	fmt.Fprintf(conn, "%s http://%s%s HTTP/1.1\r\nHost: %[2]s\r\n%[4]s\r\n", method, host, path, fields)
+	scheme := "http"
+	if s.over.secure {
+		scheme = "https"
+	}
+	fmt.Fprintf(conn, "%s %s://%s%s HTTP/1.1\r\nHost: %[3]s\r\n%[5]s\r\n", method, scheme, host, path, fields)
 	sent := make(chan bool, 1)
 	go func() { sent <- s.send(conn, path, body) }()
 	if strings.HasPrefix(path, "/silent") {
