@@ -130,6 +130,7 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 	all.Go(func() { a.eachDay(ctx) })
 	all.Go(func() { a.hangups(ctx) })
 	all.Go(func() { a.watchdog(ctx) })
+	all.Go(func() { a.thrift(ctx) })
 	if a.Files.Rules != "" {
 		w := a.rulesWatcher()
 		all.Go(func() { w.run(ctx) })
