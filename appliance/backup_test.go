@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"mime/multipart"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -30,7 +29,7 @@ func (s *site) upload(do string, file []byte) (status int, body string) {
 	_, err = part.Write(file)
 	require.NoError(s.t, err)
 	require.NoError(s.t, form.Close())
-	resp, err := http.Post("http://"+s.address("admin")+"/backup", form.FormDataContentType(), &b)
+	resp, err := browser.Post("http://"+s.address("admin")+"/backup", form.FormDataContentType(), &b)
 	require.NoError(s.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
@@ -84,7 +83,7 @@ func TestRulesOfABackupThatCannotBeLoadedChangeNothing(t *testing.T) {
 	c := backup.Content{Files: map[string][]byte{backup.Rules: []byte("version = 1\nrubbish\n"), backup.Logins + "new.htpasswd": []byte("x")}}
 	var b bytes.Buffer
 	require.NoError(t, c.Write(&b))
-	resp, err := http.Post("http://"+s.address("admin")+"/api/v1/restore", "application/zip", &b)
+	resp, err := browser.Post("http://"+s.address("admin")+"/api/v1/restore", "application/zip", &b)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
