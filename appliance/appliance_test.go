@@ -259,6 +259,16 @@ func (s *site) setRules(text string) {
 	require.NoError(s.t, os.Rename(path+".new", path))
 }
 
+// reload puts rules in the file's place and into force, before the watcher can.
+func (s *site) reload(rules string) (status int, body string) {
+	s.t.Helper()
+	s.trial.alone(func() {
+		s.setRules(rules)
+		status, body = s.admin("POST", "/-/reload")
+	})
+	return status, body
+}
+
 func TestTheWholeGate(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, rulesText)
@@ -352,8 +362,7 @@ func TestReloadUnderLoadLosesNoRequest(t *testing.T) {
 		if i%2 == 1 {
 			text = "this is no rules file\n"
 		}
-		s.setRules(text)
-		status, _ := s.admin("POST", "/-/reload")
+		status, _ := s.reload(text)
 		require.Equal(t, map[bool]int{true: 422, false: 200}[i%2 == 1], status)
 	}
 	all.Wait()
@@ -410,8 +419,7 @@ func TestTheAdminListenerTellsTheState(t *testing.T) {
 	require.Contains(t, body, "no-policy")
 	require.Contains(t, body, "the file is not there")
 
-	s.setRules(strings.Replace(rulesText, "www.groupcall.test", "www.groupcall.test/<b>", 1))
-	status, body = s.admin("POST", "/-/reload")
+	status, body = s.reload(strings.Replace(rulesText, "www.groupcall.test", "www.groupcall.test/<b>", 1))
 	require.Equal(t, 422, status)
 	require.Contains(t, body, "rules.toml:9:12: error GH01")
 	status, body = s.admin("GET", "/rules")
@@ -419,8 +427,7 @@ func TestTheAdminListenerTellsTheState(t *testing.T) {
 	require.NotContains(t, body, "<b>", "what stands in a file is text, not markup")
 	require.Contains(t, body, "&lt;b&gt;")
 
-	s.setRules("mode = \"monitor\"\n" + rulesText)
-	status, body = s.admin("POST", "/-/reload")
+	status, body = s.reload("mode = \"monitor\"\n" + rulesText)
 	require.Equal(t, 200, status, body)
 	require.Contains(t, body, "mode: monitor, was nothing in force")
 	status, body = s.admin("GET", "/readyz")
@@ -449,8 +456,7 @@ func TestNoRuleLeadsToTheAppliancesOwnListeners(t *testing.T) {
 	for _, door := range []string{"admin", "proxy", "dns", "metrics"} {
 		_, port, err := net.SplitHostPort(s.address(door))
 		require.NoError(t, err)
-		s.setRules(rulesText + "\n[[allow]]\nname = \"own\"\nhosts = \"relay.groupcall.test\"\nprotocol = \"tcp\"\nports = " + port + "\n")
-		status, body := s.admin("POST", "/-/reload")
+		status, body := s.reload(rulesText + "\n[[allow]]\nname = \"own\"\nhosts = \"relay.groupcall.test\"\nprotocol = \"tcp\"\nports = " + port + "\n")
 		require.Equal(t, 200, status, body)
 		_, _, resp := s.connect("relay.groupcall.test:" + port)
 		require.NotEqual(t, 200, resp.StatusCode, door)
