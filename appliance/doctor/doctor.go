@@ -123,12 +123,9 @@ var ErrNoPack = errors.New("no rule of this pack is in use")
 // Requirements tries what the packs in use ask for, and says of each whether all
 // of it works.
 func (d *Doctor) Requirements(ctx context.Context) (checks []*Check, ready map[string]bool, err error) {
-	packs := packsOf(d.Policy)
-	if d.Pack != "" {
-		if !slices.Contains(packs, d.Pack) {
-			return nil, nil, fmt.Errorf("%s: %w; in use: %s", d.Pack, ErrNoPack, strings.Join(packs[:len(packs)-1], ", "))
-		}
-		packs = []string{d.Pack}
+	packs, err := asked(d.Policy, d.Pack)
+	if err != nil {
+		return nil, nil, err
 	}
 	room := mostTargets
 	ready = map[string]bool{}
@@ -166,6 +163,18 @@ func (d *Doctor) Requirements(ctx context.Context) (checks []*Check, ready map[s
 		checks = append(checks, c)
 	}
 	return checks, ready, nil
+}
+
+// asked are the packs that are to be tried: one, or all ("").
+func asked(p *policy.Policy, one string) ([]string, error) {
+	packs := packsOf(p)
+	switch {
+	case one == "":
+		return packs, nil
+	case !slices.Contains(packs, one):
+		return nil, fmt.Errorf("%s: %w; in use: %s", one, ErrNoPack, strings.Join(packs[:len(packs)-1], ", "))
+	}
+	return []string{one}, nil
 }
 
 func nameOf(pack string) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 type doctorFlags struct {
 	config, rules string
 	json, ticket  bool
+	script        bool
 	appliance.Examination
 }
 
@@ -42,6 +44,10 @@ their vendor, together with what was refused to their hosts: to standard output,
 or into a new FILE that only you can read. It holds no query strings, logins,
 header values, contents or keys; the school's own addresses and names are
 numbered.
+
+With --script nothing is tried: a script for Windows PowerShell 5.1 is printed that
+tries the same from the server with the agents (names, proxy settings, TCP, TLS and
+who issued it, a page through the gate, the clock) and changes nothing there.
 Exit code: 0 nothing failed (or the ticket was written), 1 something failed, 2 error.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.ticket {
@@ -53,8 +59,11 @@ Exit code: 0 nothing failed (or the ticket was written), 1 something failed, 2 e
 			if f.Idle < 0 || f.Idle > appliance.MostIdle {
 				return fmt.Errorf("--idle: %s is not between 0 and %s", f.Idle, appliance.MostIdle)
 			}
-			if f.ticket {
+			switch {
+			case f.ticket:
 				return runTicket(cmd, f, args)
+			case f.script:
+				return printScript(cmd, f)
 			}
 			return runDoctor(cmd, f)
 		},
@@ -66,7 +75,8 @@ Exit code: 0 nothing failed (or the ticket was written), 1 something failed, 2 e
 	c.Flags().DurationVar(&f.Idle, "idle", 0, "leave a tunnel alone for so long, and see whether it lives (at most 15m)")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	c.Flags().BoolVar(&f.ticket, "ticket", false, "write what a vendor should know, with nothing private in it")
-	c.MarkFlagsMutuallyExclusive("json", "ticket")
+	c.Flags().BoolVar(&f.script, "script", false, "print a PowerShell script for the server with the agents")
+	c.MarkFlagsMutuallyExclusive("json", "ticket", "script")
 	return c
 }
 
@@ -128,6 +138,20 @@ func runTicket(cmd *cobra.Command, f doctorFlags, args []string) error {
 	return nil
 }
 
+// printScript goes by the files: the script is for another machine, and another
+// day.
+func printScript(cmd *cobra.Command, f doctorFlags) error {
+	h, err := f.here(cmd)
+	if err != nil {
+		return err
+	}
+	text, err := h.config.WindowsScript(h.loaded.Policy, f.Pack, build(), time.Now())
+	if err == nil {
+		_, err = io.WriteString(cmd.OutOrStdout(), text)
+	}
+	return err
+}
+
 // held is what would hold if a gate ran.
 type held struct {
 	files  appliance.Files
@@ -147,16 +171,23 @@ func (f doctorFlags) ask(cmd *cobra.Command, running func(*appliance.Control) er
 			return err
 		}
 	}
+	h, err := f.here(cmd)
+	if err != nil {
+		return err
+	}
+	return here(h)
+}
+
+// here reads the files that hold.
+func (f doctorFlags) here(cmd *cobra.Command) (*held, error) {
 	var h held
 	var err error
 	if h.files, err = appliance.Locate(f.config, f.rules); err != nil {
-		return err
+		return nil, err
 	}
 	if h.config, err = readConfig(h.files, cmd.ErrOrStderr(), exitBroken); err != nil {
-		return err
+		return nil, err
 	}
-	if h.loaded, err = loadRules(cmd, h.files); err != nil {
-		return err
-	}
-	return here(&h)
+	h.loaded, err = loadRules(cmd, h.files)
+	return &h, err
 }
