@@ -31,6 +31,9 @@ type Options struct {
 	Build  Build
 	Log    *slog.Logger
 	Stdout io.Writer // where log.decisions = "stdout" goes
+	// Sockets are open already, for addresses that Config.Listen names: see Inherited.
+	// Listen takes them over.
+	Sockets []*os.File
 	// Hangup asks for a reload (SIGHUP); nil: nobody does.
 	Hangup <-chan os.Signal
 	// Drain is how long open passages may go on when the appliance is told to
@@ -160,7 +163,11 @@ func (a *Appliance) sinkFault(sink flow.Sink, fault any) {
 
 // Listen opens every door. Passages are taken only once Run runs.
 func (a *Appliance) Listen() error {
-	doors, err := openListeners(a.Config.Listen)
+	given, err := inherit(a.Sockets)
+	if err != nil {
+		return err
+	}
+	doors, err := openListeners(a.Config.Listen, given)
 	if err != nil {
 		return err
 	}

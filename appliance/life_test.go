@@ -145,7 +145,7 @@ func TestEveryIPv4AddressIsNoIPv6Address(t *testing.T) {
 	l, err := openListeners(ListenConfig{
 		Proxy: []Address{address("0.0.0.0:0")}, DNS: []Address{address("0.0.0.0:0")},
 		Metrics: []Address{address(":0")}, Admin: address("127.0.0.1:0"),
-	})
+	}, new(inheritance))
 	require.NoError(t, err)
 	defer l.close()
 	at := func(a net.Addr) netip.Addr { return netip.MustParseAddrPort(a.String()).Addr() }

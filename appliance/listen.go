@@ -19,11 +19,14 @@ type listeners struct {
 	gateway []net.Listener
 	admin   net.Listener
 	control net.Listener // nil where state.dir cannot hold it
+
+	given *inheritance // what was open before us, as far as nobody has taken it
 }
 
-// openListeners opens all that c names; where one cannot be opened, none stays.
-func openListeners(c ListenConfig) (*listeners, error) {
-	l := new(listeners)
+// openListeners opens all that c names, or takes it from what was given; where one
+// cannot be opened, or something given is wanted by nobody, none stays.
+func openListeners(c ListenConfig, given *inheritance) (*listeners, error) {
+	l := &listeners{given: given}
 	err := errors.Join(
 		each(c.Proxy, "listen.proxy", func(at string) error { return l.tcp(&l.proxy, at) }),
 		each(c.DNS, "listen.dns", l.dns),
@@ -31,10 +34,13 @@ func openListeners(c ListenConfig) (*listeners, error) {
 		each(c.PAC, "listen.pac", func(at string) error { return l.tcp(&l.pac, at) }),
 		each(c.Gateway, "listen.gateway", func(at string) error { return l.tcp(&l.gateway, at) }),
 		each([]Address{c.Admin}, "listen.admin", func(at string) (err error) {
-			l.admin, err = net.Listen(network("tcp", at), at)
+			l.admin, err = l.stream(at, plainTCP)
 			return err
 		}),
 	)
+	if err == nil {
+		err = given.unused()
+	}
 	if err != nil {
 		l.close()
 		return nil, err
@@ -52,12 +58,23 @@ func each(list []Address, key string, open func(at string) error) error {
 }
 
 func (l *listeners) tcp(into *[]net.Listener, at string) error {
-	ln, err := listenTCP(at)
+	ln, err := l.stream(at, listenTCP)
 	if err == nil {
 		*into = append(*into, ln)
 	}
 	return err
 }
+
+// stream takes the listener at an address from what was given, or opens it.
+func (l *listeners) stream(at string, open func(at string) (net.Listener, error)) (net.Listener, error) {
+	if ln := l.given.stream(at); ln != nil {
+		return ln, nil
+	}
+	return open(at)
+}
+
+// plainTCP opens a door that few come through.
+func plainTCP(at string) (net.Listener, error) { return net.Listen(network("tcp", at), at) }
 
 // listenTCP opens a door that many come through: whatever can be said of all of
 // them is said to the listener once. Multipath TCP is not spoken, for a client of it
@@ -84,11 +101,14 @@ func network(transport, at string) string {
 // may choose one for TCP that is taken for UDP: then it is asked again.
 func (l *listeners) dns(at string) error {
 	for tries := 1; ; tries++ {
-		tcp, err := net.Listen(network("tcp", at), at)
+		tcp, err := l.stream(at, plainTCP)
 		if err != nil {
 			return err
 		}
-		udp, err := net.ListenUDP(network("udp", at), net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
+		udp := l.given.packet(at)
+		if udp == nil {
+			udp, err = net.ListenUDP(network("udp", at), net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
+		}
 		if err == nil {
 			l.dnsTCP, l.dnsUDP = append(l.dnsTCP, tcp), append(l.dnsUDP, udp)
 			return nil
@@ -101,6 +121,7 @@ func (l *listeners) dns(at string) error {
 }
 
 func (l *listeners) close() {
+	l.given.close()
 	for _, ln := range l.streams() {
 		ln.Close()
 	}

@@ -50,7 +50,7 @@ func run(cmd *cobra.Command, configFile, rulesFile string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	a := appliance.New(appliance.Options{
-		Files: files, Config: config, Build: build(), Hangup: hangup, Stdout: cmd.OutOrStdout(),
+		Files: files, Config: config, Build: build(), Sockets: appliance.Inherited(), Hangup: hangup, Stdout: cmd.OutOrStdout(),
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: config.Log.Level.Level})),
 	})
 	if err = a.Listen(); err == nil {
