@@ -231,6 +231,12 @@ func serve(t testing.TB, play func(net.Conn)) (addr string, port int) {
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}
+	serveOn(t, ln, play)
+	return ln.Addr().String(), ln.Addr().(*net.TCPAddr).Port
+}
+
+// serveOn does so with a listener, which it closes.
+func serveOn(t testing.TB, ln net.Listener, play func(net.Conn)) {
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	open, over := map[net.Conn]struct{}{}, false
@@ -264,6 +270,4 @@ func serve(t testing.TB, play func(net.Conn)) (addr string, port int) {
 		mu.Unlock()
 		running.Wait()
 	})
-	at := ln.Addr().(*net.TCPAddr)
-	return at.String(), at.Port
 }
