@@ -19,6 +19,9 @@ func (e *exchange) pass(l *link) fate {
 	d := &e.answer
 	*d = download{client: e.client, link: l, kind: a.Body.Kind, left: a.Body.Length}
 	d.chunks.Limits.HeadBytes = e.server.config.HeaderBytes
+	if e.errand.stream {
+		d.flows = e.errand.parent
+	}
 	declared := contentType(&a.Fields)
 	e.passage.note(func(r *flow.Record) { r.Type = clip(declared.String()) })
 	if e.mustJudge(a) {

@@ -87,6 +87,7 @@ func (e *exchange) reach(pooled bool) (*link, *refusal) {
 		}
 	}
 	e.describeParent(l.way)
+	e.hand(l.way)
 	if refused := e.settleOn(permit); refused != nil {
 		e.release(l, true)
 		return nil, refused

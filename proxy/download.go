@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
+	"gatehouse/proxy/parent"
 )
 
 var errShownLate = errors.New("the body shows itself to be something else than was declared")
@@ -26,6 +27,8 @@ type download struct {
 	wrap       bool // it ends with the origin's connection: the client gets chunks
 	pick       bool // the client does not know chunks: it gets the content
 	untilClose bool // the client's connection ends with the body
+
+	flows *parent.Proxy // told when a part of the body has come; nil: nobody is
 
 	over  bool  // the body has come to its end
 	ended error // what the connection said behind what is buffered
@@ -78,6 +81,10 @@ func (d *download) run() error {
 
 // more waits for more of the body.
 func (d *download) more() error {
+	if d.flows != nil && d.octets > 0 {
+		d.flows.Flows()
+		d.flows = nil
+	}
 	err := d.ended
 	if err == nil {
 		_, err = d.link.in.Peek(1)

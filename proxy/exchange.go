@@ -52,6 +52,8 @@ type matter struct {
 	upload  *upload  // the request body, nil where there is none
 	answer  download // the response body
 
+	errand errand // where a parent carries it
+
 	verdict policy.Verdict
 	permits []policy.Permit // for the judged addresses; nil: the name was not resolved
 
@@ -303,6 +305,7 @@ func (e *exchange) finish() {
 	if v, ok := e.upload.verdict(); ok && e.verdict.Allowed() {
 		e.settle(v, e.permit())
 	}
+	e.heedHeld()
 	e.passage.note(func(r *flow.Record) {
 		r.Sent += e.upload.sent()
 		r.Received += e.received

@@ -184,6 +184,7 @@ func (e *exchange) heedParent(l *link) *refusal {
 	if !l.way.absolute {
 		return nil
 	}
+	e.heedAnswer(l)
 	switch cause := parent.CauseOf(l.answer.Status); {
 	case cause == parent.Login:
 		e.upload.stop()

@@ -19,11 +19,14 @@ const (
 	Method      Cause = "method"      // 405, 501
 	Destination Cause = "destination" // 502, 503, 504: it could not reach the origin
 	Garbled     Cause = "garbled"     // what it says is no HTTP
+	// Buffering is no certainty: it let nothing through of what it should pass on as
+	// it comes, and nobody else is known to have kept it back.
+	Buffering Cause = "buffering"
 )
 
 // Causes lists them all.
 func Causes() []Cause {
-	return []Cause{Unreachable, Silent, Login, Refused, Length, Expectation, Method, Destination, Garbled}
+	return []Cause{Unreachable, Silent, Login, Refused, Length, Expectation, Method, Destination, Garbled, Buffering}
 }
 
 // CauseOf is what the status of an answer says a parent does not do; empty where
@@ -79,6 +82,8 @@ func (f *Fault) Why() string {
 		return who + " did not answer in time."
 	case Garbled:
 		return who + " answers in something that is not HTTP."
+	case Buffering:
+		return who + " let nothing through of a stream until the client gave up: if the destination did not keep silent itself, it holds streams back until they end."
 	case Login:
 		return fmt.Sprintf("%s answers %d: it wants a login, or another one than it was given.", who, f.Status)
 	case Length:
@@ -102,6 +107,8 @@ func (f *Fault) Fix() string {
 		return `have it permit this machine, destination and port; if it permits names only, connect = "name" in its [[upstream]] table`
 	case Length, Expectation, Method:
 		return "it is older than HTTP/1.1 asks for (Squid before 3.2 is): have it replaced, or go past it by parent = \"direct\" in the rule"
+	case Buffering:
+		return "have it pass on what comes as it comes to this destination (no scanning, no filter of contents), let Service Bus use 443 or the ports that are redirected, or go past it by parent = \"direct\" in the rule"
 	case Unreachable, Silent, Garbled:
 		return "see that it runs and that url of its [[upstream]] table names it"
 	}

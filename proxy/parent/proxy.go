@@ -45,6 +45,7 @@ type Proxy struct {
 	login  string       // the value of Proxy-Authorization; empty: none
 	until  atomic.Int64 // passed over until then, in Unix nanoseconds
 	silent atomic.Int32 // how often in a row it kept silent
+	flows  atomic.Int64 // when it last let a stream through, in Unix nanoseconds
 }
 
 const (
