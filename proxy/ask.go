@@ -86,8 +86,6 @@ func (e *exchange) reach(pooled bool) (*link, *refusal) {
 			return nil, refused
 		}
 	}
-	e.describeParent(l.way)
-	e.hand(l.way)
 	if refused := e.settleOn(permit); refused != nil {
 		e.release(l, true)
 		return nil, refused
@@ -118,6 +116,8 @@ func (e *exchange) recall(w way) *link {
 
 // use takes a connection into the exchange.
 func (e *exchange) use(l *link) (*link, *refusal) {
+	e.describeParent(l.way)
+	e.hand(l.way)
 	l.raw = l.raw[:0]
 	e.link.Store(l)
 	if e.gone.Load() || e.client.ctx.Err() != nil { // it left before there was a connection to close
