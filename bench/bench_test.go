@@ -45,6 +45,10 @@ func TestATinyRoundFindsAFigureForEveryRowWithoutAnyPeerInstalled(t *testing.T) 
 		require.Empty(t, r.failures[target.name], target.name)
 	}
 	for _, row := range rows {
+		if why := b.targets[0].skips[row.scenario]; why != "" {
+			t.Log("without ", row.key, ": ", why)
+			continue
+		}
 		require.Len(t, r.found["gatehouse"][row.key], 1, row.key)
 		switch {
 		case !row.ratio, row.scenario == "idle", row.key == "names-mib": // small memory may round to none

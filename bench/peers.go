@@ -59,6 +59,16 @@ func targets(gatehouse string) []*target {
 		}
 		t.skips["inspect"], t.skips["inspect-new"], t.skips["reload"] = "", "", ""
 	}
+	for _, t := range list {
+		if t.skips == nil {
+			t.skips = map[string]string{}
+		}
+		if t.name != "gatehouse" && t.name != "relay" { // the others are asked, or not at all
+			t.skips["gateway"] = ""
+		} else if why := cannotRedirect(); why != "" {
+			t.skips["gateway"] = why
+		}
+	}
 	return list
 }
 
@@ -87,7 +97,7 @@ const squidCertgen = "/usr/lib/squid/security_file_certgen"
 func quoted(names []string) string { return `"` + strings.Join(names, "\",\n  \"") + `"` }
 
 func prepareGatehouse(bin string, s setup) (command, error) {
-	admin, err := freePorts(adminAddress, 2)
+	admin, err := freePorts(adminAddress, 1)
 	if err != nil {
 		return command{}, err
 	}
@@ -95,6 +105,7 @@ func prepareGatehouse(bin string, s setup) (command, error) {
 	err = writeFiles(s.dir, map[string]string{
 		"gatehouse.toml": fmt.Sprintf(`[listen]
 proxy = [%q]
+gateway = [%q]
 dns   = [%q]
 admin = %q
 [dns]
@@ -107,7 +118,7 @@ decisions = "decisions.json"
 per_client = 20000
 [state]
 dir = "state"
-%s`, s.http, admin[0], admin[1], s.site.dns, inspection),
+%s`, s.http, s.tunnel, s.names, admin[0], s.site.dns, inspection),
 		"origin.pem": string(s.site.identity.certPEM),
 		"rules.toml": fmt.Sprintf(`version = 1
 [[allow]]

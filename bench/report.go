@@ -24,6 +24,8 @@ var rows = []row{
 	{"connect", "connect", "CONNECT to a tcp port, one byte and back, close: CPU µs", true},
 	{"bulk-1", "bulk-1", "bulk through 1 tunnel: CPU s/GiB", true},
 	{"bulk-8", "bulk-8", "bulk through 8 tunnels: CPU s/GiB", true},
+	{"gateway", "gateway", "redirected connection to a tcp port, one byte and back, close: CPU µs", true},
+	{"gateway-bulk", "gateway", "bulk through 1 redirected connection: CPU s/GiB", true},
 	{"refuse", "refuse", "refusal of a GET, kept alive: CPU µs", true},
 	{"inspect", "inspect", "small GET inside inspected TLS, kept alive: CPU µs", true},
 	{"inspect-new", "inspect-new", "inspected tunnel with its handshake, a small GET, close: CPU µs", true},

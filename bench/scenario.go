@@ -26,6 +26,7 @@ var scenarios = []scenario{
 	{"connect", measureConnect},
 	{"bulk-1", func(ctx context.Context, b *bench, i *instance) (values, error) { return measureBulk(ctx, b, i, 1) }},
 	{"bulk-8", func(ctx context.Context, b *bench, i *instance) (values, error) { return measureBulk(ctx, b, i, 8) }},
+	{"gateway", measureRedirected},
 	{"down", measureDown},
 	{"up", measureUp},
 	{"duplex", measureDuplex},

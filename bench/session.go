@@ -18,6 +18,9 @@ type route struct {
 	http, tunnel string // addresses to connect to
 	proxy        bool   // a tunnel begins with CONNECT
 	inspect      string // where a tunnel is opened that is looked into
+	redirected   string // where connections arrive that the kernel turns to the program
+	names        string // where it answers for names
+	from         string // the client's address; empty: any
 	name, denied string // host names to ask for
 	refusal      int    // status of the answer for the second
 	site         *site
@@ -169,6 +172,9 @@ func (s *session) discard(h responseHead) error {
 // openTunnel is a connection to the tcp service.
 func openTunnel(ctx context.Context, r route, until time.Time) (net.Conn, error) {
 	d := net.Dialer{Deadline: until}
+	if r.from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(r.from)}
+	}
 	c, err := d.DialContext(ctx, "tcp", r.tunnel)
 	if err != nil {
 		return nil, err

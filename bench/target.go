@@ -42,7 +42,8 @@ type target struct {
 // setup is what a program is to be set up with.
 type setup struct {
 	dir, binary  string
-	http, tunnel string   // addresses for it to listen on; a proxy needs only the first
+	http, tunnel string   // addresses for it to listen on; a proxy needs the second only for redirected connections
+	names        string   // where it answers clients for names, if it does
 	hosts        []string // names to allow
 	inspect      bool     // it is to look inside TLS too
 	site         *site
@@ -78,7 +79,7 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int,
 	if err := os.Chmod(dir, 0o777); err != nil { // for programs that drop to another user
 		return nil, err
 	}
-	ports, err := freePorts(proxyAddress, 2)
+	ports, err := freePorts(proxyAddress, 3)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +88,11 @@ func (t *target) start(ctx context.Context, s *site, dir string, cpu, names int,
 		i.route.tunnel = i.route.http
 	}
 	i.dir, i.route.inspect = dir, ports[0]
+	i.route.redirected, i.route.names = ports[1], ports[2]
 	if t.bumps {
 		i.route.inspect = ports[1]
 	}
-	c, err := t.prepare(setup{dir: dir, binary: t.binary, http: ports[0], tunnel: ports[1], hosts: hostNames(i.route.name, names), inspect: inspect, site: s})
+	c, err := t.prepare(setup{dir: dir, binary: t.binary, http: ports[0], tunnel: ports[1], names: ports[2], hosts: hostNames(i.route.name, names), inspect: inspect, site: s})
 	if err != nil {
 		return nil, fmt.Errorf("setting up %s: %w", t.name, err)
 	}
