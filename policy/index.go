@@ -9,7 +9,12 @@ import (
 // hostIndex finds the rules that name a host: one look-up for the host itself
 // and one for each of its suffixes, whatever the number of entries.
 type hostIndex struct {
-	names  map[string][]candidate
+	// names has the place in listed of what lists a name. Nearly all names are
+	// listed by one rule, and those of one rule share their list: a hundred
+	// thousand lists of their own would cost more than the names.
+	names  map[string]int32
+	listed [][]candidate
+	shared map[candidate]int32 // the lists that have one member
 	addrs  map[netip.Addr][]candidate
 	suffix map[string]*underSuffix
 }
@@ -36,23 +41,59 @@ type candidate struct {
 // newHostIndex makes an index with room for so many names.
 func newHostIndex(names int) hostIndex {
 	return hostIndex{
-		names: make(map[string][]candidate, names), addrs: map[netip.Addr][]candidate{}, suffix: map[string]*underSuffix{},
+		names: make(map[string]int32, names), shared: map[candidate]int32{}, addrs: map[netip.Addr][]candidate{}, suffix: map[string]*underSuffix{},
 	}
 }
 
 func (x *hostIndex) add(h ListedHost, rule int32) {
 	c := candidate{rule: rule, port: h.Port}
 	switch {
-	case h.kind == patternExact && h.host.IsIP():
-		x.addrs[h.host.addr] = append(x.addrs[h.host.addr], c)
-	case h.kind == patternExact:
-		x.names[h.host.name] = append(x.names[h.host.name], c)
+	case h.kind == patternLiteral:
+		host, _ := h.Exact()
+		x.addrs[host.addr] = append(x.addrs[host.addr], c)
+	case h.kind == patternName:
+		x.addName(h.text, c)
 	case h.kind == patternBelow:
-		u := x.under(h.suffix)
+		u := x.under(h.suffix())
 		u.below = append(u.below, c)
 	case h.kind == patternGlob:
-		x.under(h.suffix).addGlob(h.glob, c)
+		x.under(h.suffix()).addGlob(h.text, c)
 	}
+}
+
+func (x *hostIndex) addName(name string, c candidate) {
+	place, known := x.names[name]
+	switch {
+	case !known:
+		x.names[name] = x.share(c)
+	case len(x.listed[place]) == 1:
+		x.names[name] = x.keep([]candidate{x.listed[place][0], c})
+	default:
+		x.listed[place] = append(x.listed[place], c)
+	}
+}
+
+// share is the place of the list that has c alone.
+func (x *hostIndex) share(c candidate) int32 {
+	place, known := x.shared[c]
+	if !known {
+		place = x.keep([]candidate{c})
+		x.shared[c] = place
+	}
+	return place
+}
+
+func (x *hostIndex) keep(list []candidate) int32 {
+	x.listed = append(x.listed, list)
+	return int32(len(x.listed) - 1)
+}
+
+// named are the rules that list a name as it is.
+func (x *hostIndex) named(name string) []candidate {
+	if place, known := x.names[name]; known {
+		return x.listed[place]
+	}
+	return nil
 }
 
 func (x *hostIndex) under(suffix string) *underSuffix {
@@ -81,7 +122,7 @@ func (x *hostIndex) lists(h Host, f func([]candidate) bool) {
 		f(x.addrs[h.addr])
 		return
 	}
-	if !f(x.names[h.name]) {
+	if !f(x.named(h.name)) {
 		return
 	}
 	for suffix := parent(h.name); suffix != ""; suffix = parent(suffix) {
@@ -169,5 +210,5 @@ func (n *nearby) each(f func(candidate) bool) {
 // ListsInFull reports whether an allow lists the host by its whole name, not by
 // a wildcard. It costs one look-up, whatever the number of names.
 func (p *Policy) ListsInFull(h Host) bool {
-	return p != nil && slices.ContainsFunc(p.hosts.names[h.name], func(c candidate) bool { return !p.rules[c.rule].Deny })
+	return p != nil && slices.ContainsFunc(p.hosts.named(h.name), func(c candidate) bool { return !p.rules[c.rule].Deny })
 }

@@ -3,24 +3,26 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
 // HostPattern is what a rules file lists as a host: a name, an IP literal, every
 // name below a suffix ("*.example.org"), or a name with stars inside labels
-// ("g*-prod-*-sb.example.org"). Its zero value matches nothing.
+// ("g*-prod-*-sb.example.org"). Its zero value matches nothing. It is kept small,
+// for there may be a hundred thousand of them.
 type HostPattern struct {
-	kind   patternKind
-	host   Host   // exact
-	suffix string // below: the suffix; glob: the part behind the last label with a star
-	glob   string // glob: the whole pattern
+	text string // the name, the literal, the suffix, or the whole of a glob
+	kind patternKind
+	tail uint8 // glob: the length of what is behind the last label with a star
 }
 
 type patternKind uint8
 
 const (
 	patternNone patternKind = iota
-	patternExact
+	patternName
+	patternLiteral
 	patternBelow
 	patternGlob
 )
@@ -36,7 +38,13 @@ var (
 func ParseHostPattern(s string) (HostPattern, error) {
 	if !strings.Contains(s, "*") {
 		h, err := ParseHost(s)
-		return HostPattern{kind: patternExact, host: h}, err
+		switch {
+		case err != nil:
+			return HostPattern{}, err
+		case h.IsIP():
+			return HostPattern{kind: patternLiteral, text: h.addr.String()}, nil
+		}
+		return HostPattern{kind: patternName, text: h.name}, nil
 	}
 	p, err := parseStar(s)
 	if err != nil {
@@ -58,7 +66,7 @@ func parseStar(s string) (HostPattern, error) {
 		if h.IsIP() {
 			return HostPattern{}, errors.New("a star before an IP address; write a network in addresses instead")
 		}
-		return HostPattern{kind: patternBelow, suffix: h.name}, nil
+		return HostPattern{kind: patternBelow, text: h.name}, nil
 	}
 	return parseGlob(s)
 }
@@ -81,37 +89,55 @@ func parseGlob(s string) (HostPattern, error) {
 	if last >= len(labels)-2 {
 		return HostPattern{}, errStarLast
 	}
-	return HostPattern{kind: patternGlob, glob: s, suffix: strings.Join(labels[last+1:], ".")}, nil
+	tail := len(strings.Join(labels[last+1:], ".")) // no name is longer than 253 octets
+	return HostPattern{kind: patternGlob, text: s, tail: uint8(tail)}, nil
 }
 
 // String is the pattern in its normal form.
 func (p HostPattern) String() string {
-	switch p.kind {
-	case patternExact:
-		return p.host.String()
-	case patternBelow:
-		return "*." + p.suffix
-	case patternGlob:
-		return p.glob
+	if p.kind == patternBelow {
+		return "*." + p.text
 	}
-	return ""
+	return p.text
 }
 
 // Exact is the host the pattern names, if it names just one.
-func (p HostPattern) Exact() (Host, bool) { return p.host, p.kind == patternExact }
+func (p HostPattern) Exact() (h Host, ok bool) {
+	switch p.kind {
+	case patternName:
+		return Host{name: p.text}, true
+	case patternLiteral:
+		return Host{addr: netip.MustParseAddr(p.text)}, true
+	}
+	return Host{}, false
+}
 
 // Suffix is the suffix of a pattern of the form "*.suffix".
-func (p HostPattern) Suffix() (string, bool) { return p.suffix, p.kind == patternBelow }
+func (p HostPattern) Suffix() (suffix string, ok bool) {
+	if p.kind == patternBelow {
+		return p.text, true
+	}
+	return "", false
+}
+
+// suffix is what is behind the stars.
+func (p HostPattern) suffix() string {
+	if p.kind == patternGlob {
+		return p.text[len(p.text)-int(p.tail):]
+	}
+	return p.text
+}
 
 // Match reports whether the pattern names h.
 func (p HostPattern) Match(h Host) bool {
 	switch p.kind {
-	case patternExact:
-		return p.host == h
+	case patternName, patternLiteral:
+		host, _ := p.Exact()
+		return host == h
 	case patternBelow:
-		return isBelow(h.name, p.suffix)
+		return isBelow(h.name, p.text)
 	case patternGlob:
-		return matchLabels(p.glob, h.name)
+		return matchLabels(p.text, h.name)
 	}
 	return false
 }

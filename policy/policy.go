@@ -180,7 +180,7 @@ func (s *Spec) names() int {
 	n := 0
 	for i := range s.Rules {
 		for j := range s.Rules[i].Hosts {
-			if h := &s.Rules[i].Hosts[j]; h.kind == patternExact && !h.host.IsIP() {
+			if s.Rules[i].Hosts[j].kind == patternName {
 				n++
 			}
 		}
