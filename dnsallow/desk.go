@@ -14,6 +14,7 @@ type desk struct {
 	*Server
 	ctx, questions context.Context // of the reader; of what it lets in
 	port           packetPort
+	box            *postbox // nil: goroutines wait for upstreams
 	work           *sync.WaitGroup
 	jobs           chan job
 	out            []byte   // room for a reply
@@ -53,6 +54,9 @@ func (d *desk) receive(packet []byte, from sender) (reply []byte) {
 			return d.settled(p, in, o)
 		}
 		j.in, d.in = in, nil
+		if reply, ok = d.dispatch(j, packet); ok {
+			return reply
+		}
 	}
 	d.pass(j, packet)
 	return nil

@@ -20,9 +20,11 @@
 // reply from the same draft; a fuzz test and ServerConfig.NoShelf hold the ways
 // together.
 //
-// An upstream is asked by a letter, in the goroutine that wants to know; only
-// where it fails or takes long do others race it (exchange). What the answers led
-// to is in a book of its own, Told, for those who see only addresses.
+// An upstream is asked by a letter. Clients' letters over UDP wait in a postbox, in
+// one epoll set, and occupy no goroutine (dispatch, postbox); those of the proxy in
+// the goroutine that wants to know. Only where an upstream fails or takes long do
+// others race it (exchange). What the answers led to is in a book of its own, Told,
+// for those who see only addresses.
 //
 // What the package is not: a recursive resolver (it asks others to recurse), a
 // validator of DNSSEC, or a place where anything is decided: package policy

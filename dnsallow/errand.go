@@ -38,6 +38,20 @@ func (s *Server) carry(ctx context.Context, in *inquiry, e errand) (o outcome) {
 	return o
 }
 
+// follow carries out the rest of an errand that somebody has begun: look says
+// what has been found out and what has not.
+func (s *Server) follow(ctx context.Context, in *inquiry, e errand, look func(context.Context, question) (*facts, error)) (o outcome) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			o = s.faulty(in, fault)
+		}
+	}()
+	r, err := s.resolver.follow(e.permit, in.question().Qtype, func(q question) (*facts, error) { return look(ctx, q) })
+	o = e.found(r, err)
+	s.pinLeads(ctx, in, o.led.leads)
+	return o
+}
+
 // atHand carries an errand out for which nobody has to be waited for.
 func (s *Server) atHand(in *inquiry, e errand) (o outcome, ok bool) {
 	defer func() {

@@ -3,6 +3,7 @@ package dnsallow
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,12 +65,31 @@ func (x *exchanger) ask(ctx context.Context, servers []Upstream, q question) (*d
 	}
 	posted := x.promptly(ctx, queue[0], q)
 	defer posted.close()
-	if posted.err == nil && posted.answered && says(posted.reply) && !posted.reply.Truncated {
+	if posted.answered && usable(posted.reply, posted.err) {
 		x.done(ctx, result{upstream: queue[0], reply: posted.reply, took: time.Since(posted.posted)})
 		return posted.reply, nil
 	}
 	return x.race(ctx, servers, queue, q, posted)
 }
+
+// goOn does the same from where a letter has been waited for in vain.
+func (x *exchanger) goOn(ctx context.Context, servers []Upstream, q question, posted *letter) (*dns.Msg, error) {
+	queue := x.queue(servers)
+	i := slices.Index(queue, posted.upstream)
+	if i < 0 {
+		return x.race(ctx, servers, queue, q, nil)
+	}
+	copy(queue[1:i+1], queue[:i]) // whoever was asked first stands first
+	queue[0] = posted.upstream
+	return x.race(ctx, servers, queue, q, posted)
+}
+
+// usable reports whether an answer over UDP says all that was asked for.
+func usable(reply *dns.Msg, err error) bool { return err == nil && says(reply) && !reply.Truncated }
+
+// patience is for how long one upstream is waited for before the next one is
+// asked besides.
+func (x *exchanger) patience() time.Duration { return min(x.hedge, x.try, x.total) }
 
 // promptly asks over UDP for as long as no other upstream is to be asked
 // besides. That is how most questions end, so it takes no goroutine and no timer
@@ -81,7 +101,7 @@ func (x *exchanger) promptly(ctx context.Context, u Upstream, q question) (l *le
 			l.settle(nil, fault(f))
 		}
 	}()
-	l.wait(ctx, l.posted.Add(min(x.hedge, x.try, x.total)))
+	l.wait(ctx, l.posted.Add(x.patience()))
 	return l
 }
 
@@ -175,7 +195,7 @@ func (x *exchanger) attempt(ctx context.Context, servers []Upstream, u Upstream,
 	}()
 	ctx, cancel := context.WithDeadline(ctx, began.Add(x.try))
 	defer cancel()
-	r.reply, r.err = x.usable(ctx, servers, u, q, posted)
+	r.reply, r.err = x.decided(ctx, servers, u, q, posted)
 	return r
 }
 
@@ -188,8 +208,8 @@ func blame(asked context.Context, err error) error {
 	return err
 }
 
-// usable is an answer that says yes or no.
-func (x *exchanger) usable(ctx context.Context, servers []Upstream, u Upstream, q question, posted *letter) (*dns.Msg, error) {
+// decided is an answer that says yes or no.
+func (x *exchanger) decided(ctx context.Context, servers []Upstream, u Upstream, q question, posted *letter) (*dns.Msg, error) {
 	if !u.addr.Addr().IsValid() {
 		var err error
 		if u, err = x.located(ctx, servers, u); err != nil {

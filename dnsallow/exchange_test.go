@@ -28,16 +28,19 @@ func forged(up *nettest.DNS, q *dns.Msg) *dns.Msg {
 
 func overTCPOnly(w dns.ResponseWriter) bool { return w.RemoteAddr().Network() == "tcp" }
 
+// forgeries are what whoever does not see our question gets wrong.
+var forgeries = map[string]func(m *dns.Msg){
+	"a wrong id":            func(m *dns.Msg) { m.Id++ },
+	"a wrong name":          func(m *dns.Msg) { m.Question[0].Name = "w0w.example.org." },
+	"a wrong type":          func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMX },
+	"a wrong class":         func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
+	"the wrong case":        func(m *dns.Msg) { m.Question[0].Name = swapCase(m.Question[0].Name) },
+	"no question":           func(m *dns.Msg) { m.Question = nil },
+	"a question, not reply": func(m *dns.Msg) { m.Response = false },
+}
+
 func TestAForgedAnswerIsNotBelieved(t *testing.T) {
-	for what, forge := range map[string]func(m *dns.Msg){
-		"a wrong id":            func(m *dns.Msg) { m.Id++ },
-		"a wrong name":          func(m *dns.Msg) { m.Question[0].Name = "w0w.example.org." },
-		"a wrong type":          func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeMX },
-		"a wrong class":         func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
-		"the wrong case":        func(m *dns.Msg) { m.Question[0].Name = swapCase(m.Question[0].Name) },
-		"no question":           func(m *dns.Msg) { m.Question = nil },
-		"a question, not reply": func(m *dns.Msg) { m.Response = false },
-	} {
+	for what, forge := range forgeries {
 		t.Run(what, func(t *testing.T) {
 			up := nettest.NewDNS(t, asked+". 300 IN A 13.74.107.71")
 			up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {

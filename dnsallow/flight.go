@@ -57,15 +57,19 @@ func (fs *flights) join(q question) (f *flight, mine bool) {
 }
 
 func (fs *flights) carry(ctx context.Context, q question, f *flight, look func(context.Context, question) (*facts, error)) (*facts, error) {
-	defer func() { // also after a panic: nobody may wait for ever
-		fs.mu.Lock()
-		defer fs.mu.Unlock()
-		delete(fs.aloft, q)
-		if f.landed != nil {
-			close(f.landed)
-		}
-	}()
+	defer fs.land(q, f) // also after a panic: nobody may wait for ever
 	f.facts, f.err = look(ctx, q)
 	f.gone = f.err != nil && ctx.Err() != nil
 	return f.facts, f.err
+}
+
+// land tells those who wait what came of a flight that was joined as mine; where
+// it is still gone, one of them takes over.
+func (fs *flights) land(q question, f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	delete(fs.aloft, q)
+	if f.landed != nil {
+		close(f.landed)
+	}
 }

@@ -19,9 +19,10 @@ import (
 // thereby a source port, of its own (RFC 5452, section 9.2), an id from
 // crypto/rand and a random case of letters ("0x20"). Whoever posts it closes it.
 type letter struct {
-	socket packetSocket
-	posted time.Time
-	query  []byte // in space
+	upstream Upstream
+	socket   packetSocket
+	posted   time.Time
+	query    []byte // in space
 
 	// answered: reply or err is what became of it, and nothing more will come.
 	answered bool
@@ -41,11 +42,17 @@ type packetSocket interface {
 
 var letters = sync.Pool{New: func() any { return new(letter) }}
 
+// write makes a letter that is not sent yet.
+func write(u Upstream, q question, edns bool) *letter {
+	l := letters.Get().(*letter)
+	l.upstream, l.posted = u, time.Now()
+	l.query = appendQuery(l.space[:0], q, edns)
+	return l
+}
+
 // post sends a question off. Where that fails the letter is answered.
 func post(u Upstream, q question, edns bool) *letter {
-	l := letters.Get().(*letter)
-	l.posted = time.Now()
-	l.query = appendQuery(l.space[:0], q, edns)
+	l := write(u, q, edns)
 	var err error
 	if l.socket, err = dialPackets(u.addr); err == nil {
 		_, err = l.socket.Write(l.query)
@@ -94,6 +101,20 @@ func (l *letter) wait(ctx context.Context, until time.Time) {
 			return
 		}
 	}
+}
+
+// take is what a read from the socket comes to; neither a reply nor an error: the
+// true answer may still come.
+func (l *letter) take(packet []byte, err error) (reply *dns.Msg, failed error) {
+	defer func() {
+		if f := recover(); f != nil {
+			reply, failed = nil, fault(f)
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	return l.read(packet)
 }
 
 // read reads a packet; neither a reply nor an error: a stranger's, and the true

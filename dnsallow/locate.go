@@ -22,7 +22,7 @@ func (x *exchanger) located(ctx context.Context, servers []Upstream, u Upstream)
 			continue
 		}
 		q := question{u.host.Name(), dns.TypeA}
-		reply, err := x.usable(ctx, nil, other, q, nil)
+		reply, err := x.decided(ctx, nil, other, q, nil)
 		if err != nil {
 			continue
 		}

@@ -172,17 +172,23 @@ func (r *Resolver) renew(q question) {
 }
 
 func (r *Resolver) refetch(ctx context.Context, q question) (*facts, error) {
-	return r.inquire(ctx, q, false)
+	return r.inquire(ctx, q, false, nil)
 }
 
 // fetch asks upstream and keeps the answer.
 func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
+	return r.fetchBy(ctx, q, nil)
+}
+
+// fetchBy does the same from where posted has been waited for in vain; nil:
+// nobody has been asked.
+func (r *Resolver) fetchBy(ctx context.Context, q question, posted *letter) (*facts, error) {
 	if f, _ := r.cache.get(q, r.now()); f != nil { // somebody else's flight has just landed
 		r.cache.hits.Add(1)
 		return f, f.failure
 	}
 	old := r.cache.old(q, r.now())
-	f, err := r.inquire(ctx, q, old != nil)
+	f, err := r.inquire(ctx, q, old != nil, posted)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil: // the asker gave up
@@ -190,7 +196,37 @@ func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
 	case old != nil:
 		f, err = old.again(r.now()), nil
 	default:
-		r.cache.put(q, &facts{failure: err, stored: r.now(), ttl: failureTTL})
+		r.failed(q, err)
+		return nil, err
+	}
+	r.cache.put(q, f)
+	return f, nil
+}
+
+// failed keeps a failure for a moment.
+func (r *Resolver) failed(q question, err error) {
+	r.cache.put(q, &facts{failure: err, stored: r.now(), ttl: failureTTL})
+}
+
+// byPost is whom q may be sent to without waiting. ok is false where nothing would
+// be kept of the answer, where something older could be served instead, and where
+// whoever is to be asked first is not asked over UDP.
+func (r *Resolver) byPost(q question) (u Upstream, ok bool) {
+	if r.config.CacheBytes == 0 || r.cache.old(q, r.now()) != nil {
+		return Upstream{}, false
+	}
+	order := r.exchanger.health.order(r.config.Upstreams, r.now())
+	if len(order) == 0 || order[0].how != overUDPFirst || order[0].addr.Addr().Zone() != "" {
+		return Upstream{}, false
+	}
+	return order[0], true
+}
+
+// keep reads and keeps a reply that came by post.
+func (r *Resolver) keep(q question, reply *dns.Msg) (*facts, error) {
+	f, err := collect(reply, q, r.now())
+	if err != nil {
+		r.failed(q, err)
 		return nil, err
 	}
 	r.cache.put(q, f)
@@ -198,13 +234,19 @@ func (r *Resolver) fetch(ctx context.Context, q question) (*facts, error) {
 }
 
 // inquire asks upstream; in haste where there is something to fall back on.
-func (r *Resolver) inquire(ctx context.Context, q question, haste bool) (*facts, error) {
+func (r *Resolver) inquire(ctx context.Context, q question, haste bool, posted *letter) (*facts, error) {
 	if haste {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, staleWait)
 		defer cancel()
 	}
-	reply, err := r.exchanger.ask(ctx, r.servers(q.name), q)
+	var reply *dns.Msg
+	var err error
+	if posted != nil {
+		reply, err = r.exchanger.goOn(ctx, r.servers(q.name), q, posted)
+	} else {
+		reply, err = r.exchanger.ask(ctx, r.servers(q.name), q)
+	}
 	if err != nil {
 		return nil, err
 	}

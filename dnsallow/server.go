@@ -130,10 +130,14 @@ func orElse[T comparable](value, fallback T) T {
 func (s *Server) Serve(ctx context.Context, packets []*net.UDPConn, streams []net.Listener) error {
 	questions, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
+	box := newPostbox()
+	if box != nil {
+		defer box.serve(questions)()
+	}
 	readers, ctx := errgroup.WithContext(ctx)
 	var work sync.WaitGroup
 	for _, conn := range packets {
-		readers.Go(func() error { return s.readPackets(ctx, questions, conn, &work) })
+		readers.Go(func() error { return s.readPackets(ctx, questions, conn, box, &work) })
 	}
 	for _, l := range streams {
 		readers.Go(func() error { return s.accept(ctx, questions, l, &work) })

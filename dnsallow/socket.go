@@ -30,11 +30,11 @@ var past = time.Unix(1, 0)
 // to be waited for is answered on the spot; for all else there are goroutines,
 // counted in work. Those that the gate lets in may wait for an upstream; a few
 // more may be about to be turned away; then the socket's own queue has to hold.
-func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, work *sync.WaitGroup) error {
+func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, box *postbox, work *sync.WaitGroup) error {
 	port := newPacketPort(conn)
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
-	d := desk{Server: s, ctx: ctx, questions: questions, port: port, work: work, jobs: make(chan job), out: make([]byte, 0, payload)}
+	d := desk{Server: s, ctx: ctx, questions: questions, port: port, box: box, work: work, jobs: make(chan job), out: make([]byte, 0, payload)}
 	buf := make([]byte, dns.MaxMsgSize)
 	for {
 		err := port.each(buf, d.receive)
