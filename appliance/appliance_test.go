@@ -259,6 +259,18 @@ func (s *site) setRules(text string) {
 	require.NoError(s.t, os.Rename(path+".new", path))
 }
 
+// account waits for a decision, which is written down after the client has its
+// answer.
+func (s *site) account(id string) (a Account) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		var err error
+		a, err = NewControl(filepath.Join(s.dir, "state")).Decision(s.t.Context(), id)
+		return err == nil
+	}, nettest.Patience, 5*time.Millisecond, "nothing is known of %s", id)
+	return a
+}
+
 // reload puts rules in the file's place and into force, before the watcher can.
 func (s *site) reload(rules string) (status int, body string) {
 	s.t.Helper()
@@ -295,11 +307,7 @@ func TestTheWholeGate(t *testing.T) {
 	require.Equal(t, "127.0.0.1", s.query("www.groupcall.test.").Answer[0].(*dns.A).A.String())
 	require.Equal(t, dns.RcodeNameError, s.query("www.example.org.").Rcode)
 
-	var a Account
-	require.Eventually(t, func() (known bool) { // it is written down after the client has its answer
-		a, err = NewControl(filepath.Join(s.dir, "state")).Decision(t.Context(), strings.ToLower(id))
-		return err == nil
-	}, nettest.Patience, 5*time.Millisecond)
+	a := s.account(strings.ToLower(id))
 	require.Equal(t, "denied", a.Verdict)
 	require.Equal(t, "port-not-listed", a.Reason)
 	require.Equal(t, "relay", a.Nearest.Rule)
