@@ -104,6 +104,7 @@ type FirewallConfig struct {
 	LAN    []Interface `toml:"lan"`    // of the clients' networks; none: clients are known by their addresses
 	WAN    []Interface `toml:"wan"`    // to the Internet
 	Open   []Port      `toml:"open"`   // further TCP ports of this machine that stay reachable
+	Peers  []Network   `toml:"peers"`  // other gates that share an address with this one by VRRP
 }
 
 // LogConfig is what is written down, and for how long.

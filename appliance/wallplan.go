@@ -19,6 +19,7 @@ func (c *Config) firewallPlan(p *policy.Policy, at time.Time) firewall.Plan {
 		SHA256: p.SHA256(), LAN: interfaceNames(c.Firewall.LAN), WAN: interfaceNames(c.Firewall.WAN),
 		Clients: p.Permitted(at), DNS: addrPorts(c.Listen.DNS), Gateway: addrPorts(c.Listen.Gateway),
 		GatewayFrom: prefixesOf(c.Listen.GatewayFrom), Servers: prefixesOf(c.DNS.Resolvers),
+		Peers: prefixesOf(c.Firewall.Peers),
 	}
 	if len(plan.Gateway) > 0 {
 		plan.Ports = p.RelayedPorts(at)

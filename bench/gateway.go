@@ -23,13 +23,23 @@ import (
 // their connections from those that the program opens to the same service.
 const redirectedClient = "127.0.0.20"
 
-// cannotRedirect is why the scenario cannot be run here; empty: it can.
+// cannotRedirect is why the scenario cannot be run here, which is found out by trying;
+// empty: it can.
 func cannotRedirect() string {
 	if os.Geteuid() != 0 {
 		return "connections are redirected in a network namespace, which takes root"
 	}
 	if _, err := lookPath("nft"); err != nil {
 		return "connections are redirected by nft, which is not installed"
+	}
+	n, err := newNetwork()
+	if err != nil {
+		return err.Error()
+	}
+	defer n.file.Close()
+	nobody := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+	if err := n.in(func() error { return redirect(context.Background(), &nobody, nobody.String()) }); err != nil {
+		return err.Error()
 	}
 	return ""
 }

@@ -27,6 +27,8 @@ type Plan struct {
 	Served []Door
 	// Open are further TCP ports of this machine that stay reachable.
 	Open []uint16
+	// Peers are gates that share an address with this one by VRRP.
+	Peers []netip.Prefix
 	// DNS are the doors of the name filter, Gateway those of redirected TCP.
 	DNS, Gateway []netip.AddrPort
 	// GatewayFrom are load balancers that come to Gateway directly.

@@ -253,6 +253,11 @@ func (w *writer) input() {
 	w.rule("no part of any connection", "ct state invalid drop")
 	w.rule("ping, errors, neighbours", "meta l4proto { icmp, ipv6-icmp } accept")
 	w.rule("DHCP for this machine", "udp dport { 68, 546 } accept")
+	for _, f := range families {
+		for _, from := range f.prefixes(w.Peers) {
+			w.rule("firewall.peers: VRRP", "%s saddr %s meta l4proto 112 accept", f.ip, from)
+		}
+	}
 	if len(w.WAN) > 0 {
 		w.rule("nothing new from the Internet", "iifname %s counter drop", quoted(w.WAN))
 	}

@@ -54,8 +54,8 @@ func plans() map[string]Plan {
 			{Name: "admin", At: netip.MustParseAddrPort("127.0.0.1:9080")},
 			{Name: "metrics", At: netip.MustParseAddrPort("[2001:db8:20::1]:9081")},
 		},
-		Open: []uint16{22},
-		DNS:  doors("10.20.0.1:53", "[2001:db8:20::1]:53"), Gateway: doors("10.20.0.1:3129", "[2001:db8:20::1]:3129"),
+		Open: []uint16{22}, Peers: networks("10.20.0.3/32", "fe80::3/128"),
+		DNS: doors("10.20.0.1:53", "[2001:db8:20::1]:53"), Gateway: doors("10.20.0.1:3129", "[2001:db8:20::1]:3129"),
 		Ports:   ports(80, 80, 443, 443, 5671, 5672, 9350, 9354),
 		Servers: networks("10.0.0.10/32"),
 		Groups: []Group{
@@ -68,7 +68,7 @@ func plans() map[string]Plan {
 		},
 	}
 	everywhere := inPath
-	everywhere.LAN, everywhere.WAN, everywhere.Groups, everywhere.Pins, everywhere.Servers, everywhere.Open = nil, nil, nil, nil, nil, nil
+	everywhere.LAN, everywhere.WAN, everywhere.Groups, everywhere.Pins, everywhere.Servers, everywhere.Open, everywhere.Peers = nil, nil, nil, nil, nil, nil, nil
 	everywhere.Served = []Door{{Name: "proxy", At: netip.MustParseAddrPort("[::]:3128")}, {Name: "proxy", At: netip.MustParseAddrPort("0.0.0.0:3127")}}
 	everywhere.DNS, everywhere.Gateway = doors("0.0.0.0:53"), doors("[::]:3129")
 	everywhere.GatewayFrom = networks("10.20.0.9/32")
