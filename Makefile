@@ -1,7 +1,7 @@
 # What ships, and what proves it. All of it is plain go, docker and Debian tools:
 # the targets only save typing.
 
-.PHONY: build test deb container check
+.PHONY: build test deb container image check
 
 # The static binary, as every package holds it.
 build:
@@ -16,6 +16,10 @@ deb:
 
 container:
 	docker build -t gatehouse .
+
+# The virtual machine, as root on Debian 12: dist/gatehouse-VERSION.qcow2, .vhdx, .ova.
+image:
+	vm/image/formats "$$(vm/image/build dist)"
 
 # Everything, as root on Debian 12: installs what it needs.
 check:

@@ -19,11 +19,11 @@ const module = "gatehouse/"
 // floors are the rooms, lowest first. A room imports only lower floors; inner
 // rooms stand on the floor of the room that holds them.
 var floors = [][]string{
-	{"policy", "internal/ca", "internal/clienthello", "internal/htpasswd", "internal/http1", "internal/servicetags"},
+	{"policy", "internal/ca", "internal/clienthello", "internal/htpasswd", "internal/http1", "internal/servicetags", "vm"},
 	{"internal/flow", "rules"},
 	{"proxy", "dnsallow", "metrics"},
 	{"appliance"},
-	{"cmd/gatehouse"},
+	{"cmd/gatehouse", "cmd/gatehouse-vm"},
 }
 
 // testOnly are packages that no shipped code may import.
