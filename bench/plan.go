@@ -24,14 +24,14 @@ type plan struct {
 }
 
 var full = plan{
-	Rounds: 5, Clients: 64, Warm: 200 * time.Millisecond, Window: time.Second,
-	Chunks: 50, Gap: 20 * time.Millisecond, Trips: 200, Patience: 2 * time.Second, Tunnels: 9500, Settle: time.Second,
+	Rounds: 5, Clients: 64, Warm: 150 * time.Millisecond, Window: 600 * time.Millisecond,
+	Chunks: 50, Gap: 20 * time.Millisecond, Trips: 200, Patience: 2 * time.Second, Tunnels: 9500, Settle: 1500 * time.Millisecond,
 	Few: 10, Many: 100_000, Limit: 20 * time.Minute,
 }
 
 var quick = plan{
 	Rounds: 2, Clients: 64, Warm: 50 * time.Millisecond, Window: 250 * time.Millisecond,
-	Chunks: 25, Gap: 10 * time.Millisecond, Trips: 200, Patience: 2 * time.Second, Tunnels: 1000, Settle: 300 * time.Millisecond,
+	Chunks: 25, Gap: 10 * time.Millisecond, Trips: 200, Patience: 2 * time.Second, Tunnels: 1000, Settle: time.Second,
 	Few: 10, Many: 100_000, Limit: 5 * time.Minute,
 }
 
