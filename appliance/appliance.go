@@ -54,6 +54,7 @@ type Appliance struct {
 	file      io.Closer // of the decision log; nil: standard output
 	tally     *metrics.Tally
 	used      *usedAddresses
+	day       flow.Day
 	book      *flow.Book
 	rulebook  *rulebook
 	trial     *trial
@@ -86,7 +87,7 @@ func New(o Options) *Appliance {
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
 	a.used = new(usedAddresses)
-	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used}, Faults: a.sinkFault}
+	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used, &a.day}, Faults: a.sinkFault}
 	a.book = book
 	a.told = a.newTold()
 	a.wall = a.newWall()

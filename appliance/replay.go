@@ -16,6 +16,10 @@ import (
 // are only counted.
 const mostChanges = 10_000
 
+// mostNearest bounds for how many hosts that are not listed the nearest that is
+// gets looked for, the most frequent first: that is to ask every rule.
+const mostNearest = 100
+
 // Replay is what other rules would have decided about passages of the past: the
 // question to ask before rules are applied. The JSON form is what "gatehouse
 // replay --json" prints.
@@ -49,6 +53,9 @@ type Change struct {
 	Unchecked []string  `json:"unchecked"` // what cannot be told: clauses inside TLS, the address of a name that was not looked up
 	Count     int       `json:"count"`
 	Last      time.Time `json:"last"`
+
+	asked   policy.Case
+	verdict policy.Verdict
 }
 
 type changeKey struct{ passage, client, was, now, reason, rule string }
@@ -84,8 +91,8 @@ func (y *Replay) Add(r *flow.Record) {
 	if r.Time.After(y.Last) {
 		y.Last = r.Time
 	}
-	if e := y.policy.Explain(c); passes(e.Verdict) != passes(r.Verdict) {
-		y.changed(r, &e, n)
+	if v := y.policy.Decide(c); passes(v) != passes(r.Verdict) {
+		y.changed(r, c, v, n)
 	}
 }
 
@@ -110,8 +117,7 @@ func byRules(r *flow.Record) bool {
 	return r.Surface != policy.Publish
 }
 
-func (y *Replay) changed(r *flow.Record, e *policy.Explanation, n int) {
-	v := e.Verdict
+func (y *Replay) changed(r *flow.Record, asked policy.Case, v policy.Verdict, n int) {
 	k := changeKey{passage(r), r.Client.String(), r.Verdict.String(), v.String(), v.Reason.String(), v.RuleName()}
 	c := y.kinds[k]
 	if c == nil {
@@ -120,10 +126,7 @@ func (y *Replay) changed(r *flow.Record, e *policy.Explanation, n int) {
 			return
 		}
 		c = &Change{Passage: k.passage, Client: k.client, Was: k.was, Now: k.now, Reason: k.reason, Rule: k.rule, Line: v.Line(),
-			Unchecked: append([]string{}, e.Unchecked...)}
-		if e.Nearest != nil {
-			c.ToPermit = e.Nearest.Change
-		}
+			Unchecked: []string{}, asked: asked, verdict: v}
 		if passes(v) && !r.IP.IsValid() {
 			c.Unchecked = append(c.Unchecked, "address")
 		}
@@ -147,6 +150,20 @@ func (y *Replay) Done() {
 			cmp.Compare(b.Count, a.Count),
 			cmp.Compare(a.Passage, b.Passage), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Reason, b.Reason))
 	})
+	unlisted := 0
+	for i := range y.Changes {
+		c := &y.Changes[i]
+		if c.verdict.Reason == policy.HostNotListed {
+			if unlisted++; unlisted > mostNearest {
+				continue
+			}
+		}
+		e := y.policy.Explain(c.asked)
+		c.Unchecked = append(append([]string{}, e.Unchecked...), c.Unchecked...)
+		if e.Nearest != nil {
+			c.ToPermit = e.Nearest.Change
+		}
+	}
 }
 
 // compareBool orders false before true.

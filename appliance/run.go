@@ -129,6 +129,8 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 	all.Go(func() { a.eachSecond(ctx) })
 	all.Go(func() { a.eachDay(ctx) })
 	all.Go(func() { a.hangups(ctx) })
+	started := a.Now()
+	all.Go(func() { a.guarded("chart of the day", func() { a.recallDay(ctx, started) }) })
 	all.Go(func() { a.watchdog(ctx) })
 	all.Go(func() { a.thrift(ctx) })
 	if a.Files.Rules != "" {

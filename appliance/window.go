@@ -50,27 +50,6 @@ func (w window) hereTrial(t *console.Trial) *console.Trial {
 	return &console.Trial{Since: w.here(t.Since), Until: w.here(t.Until), SHA256: t.SHA256}
 }
 
-// Decisions implements console.House.
-func (w window) Decisions(f console.Filter, n int) []console.Decision {
-	list := []console.Decision{}
-	for _, r := range w.ring.Recent(keptDecisions) {
-		if len(list) == n {
-			break
-		}
-		if d := w.decisionOf(r); fits(f, d, r.Host) {
-			list = append(list, d)
-		}
-	}
-	return list
-}
-
-func fits(f console.Filter, d console.Decision, host string) bool {
-	same := func(want, is string) bool { return want == "" || want == is }
-	within := func(want, in string) bool { return strings.Contains(in, strings.ToLower(want)) }
-	return same(f.Surface, d.Surface) && same(f.Verdict, d.Verdict) && same(f.Reason, d.Reason) && same(f.Rule, d.Rule) &&
-		within(f.Client, d.Client) && within(f.Host, host)
-}
-
 func (w window) decisionOf(r *flow.Record) console.Decision {
 	d := console.Decision{
 		Time: w.here(r.Time), ID: r.ID, Surface: r.Surface.String(), Client: r.Client.String(), Group: r.Group, Passage: passage(r),
@@ -250,6 +229,17 @@ func (w window) Rules() console.Rules {
 	return v
 }
 
+// mostReplay bounds the lines of a replay that the console shows.
+const mostReplay = 500
+
+func foremostLines(text string, most int) string {
+	lines := strings.SplitAfter(text, "\n")
+	if len(lines) <= most {
+		return text
+	}
+	return strings.Join(lines[:most], "") + fmt.Sprintf("and %d lines more\n", len(lines)-most)
+}
+
 // Check implements console.House.
 func (w window) Check(text []byte) console.Draft {
 	loaded, problems := w.rulebook.Weigh(text)
@@ -266,7 +256,7 @@ func (w window) Check(text []byte) console.Draft {
 		y.Add(r)
 	}
 	y.Done()
-	d.Replay = y.String()
+	d.Replay = foremostLines(y.String(), mostReplay)
 	return d
 }
 

@@ -96,7 +96,7 @@ func TestAnOlderDecisionIsFoundInTheLog(t *testing.T) {
 	status, _ := s.get("/html.inf")
 	require.Equal(t, 403, status)
 	s.decided("http", 1)
-	d := window{s.Appliance}.Decisions(console.Filter{Verdict: "denied", Surface: "http"}, 1)[0]
+	d := window{s.Appliance}.Decisions(t.Context(), console.Filter{Verdict: "denied", Surface: "http"}, 1)[0]
 	s.stop()
 	s.start() // nothing is in memory now
 	a, err := NewControl(s.Config.State.Dir).Decision(t.Context(), d.ID)

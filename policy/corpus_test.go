@@ -149,6 +149,7 @@ func (c *corpus) question(t *testing.T, p *policy.Policy, line string) {
 	if q.opening == (policy.Opening{}) {
 		e := p.Explain(q.Case)
 		got = append(got, e.Verdict)
+		require.Equal(t, e.Verdict, p.Decide(q.Case))
 		if q.AsIfInspected {
 			got = got[1:]
 		}

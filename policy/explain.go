@@ -9,11 +9,7 @@ func (p *Policy) Explain(c Case) Explanation {
 	if p == nil {
 		return Explanation{}
 	}
-	if c.AsIfInspected {
-		clone := *p
-		clone.mode, clone.inspection = Enforce, true
-		p = &clone
-	}
+	p = p.asked(&c)
 	if c.Dest.Host.IsIP() && !c.Addr.IsValid() {
 		c.Addr = c.Dest.Host.Addr()
 	}
@@ -22,6 +18,30 @@ func (p *Policy) Explain(c Case) Explanation {
 	w.e.Steps = p.trace(&w.last)
 	w.e.Nearest = p.nearest(w.e.Verdict, &w.last)
 	return w.e
+}
+
+// Decide is Explain's verdict, without the way to it: what to ask of many
+// passages.
+func (p *Policy) Decide(c Case) Verdict {
+	if p == nil {
+		return Verdict{}
+	}
+	if c.Dest.Host.IsIP() && !c.Addr.IsValid() {
+		c.Addr = c.Dest.Host.Addr()
+	}
+	w := walk{p: p.asked(&c), c: c}
+	w.run()
+	return w.e.Verdict
+}
+
+// asked is the policy that a case is put to.
+func (p *Policy) asked(c *Case) *Policy {
+	if !c.AsIfInspected {
+		return p
+	}
+	clone := *p
+	clone.mode, clone.inspection = Enforce, true
+	return &clone
 }
 
 // walk is one passage through the questions.

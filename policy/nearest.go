@@ -135,19 +135,25 @@ func (p *Policy) nearestHost(h Host) *NearMiss {
 	return best
 }
 
-// editDistance is Levenshtein's distance, or limit where it is that or more.
+// editDistance is Levenshtein's distance, or limit where it is that or more. Only
+// cells that can be less than limit are looked at: those near the diagonal.
 func editDistance(a, b string, limit int) int {
-	if diff := len(a) - len(b); diff >= limit || -diff >= limit {
+	if diff := len(a) - len(b); diff >= limit || -diff >= limit || len(b) >= maxNameLength {
 		return limit
 	}
-	row := make([]int, len(b)+1)
+	var room [maxNameLength]int
+	row := room[:len(b)+1]
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		diagonal, least := row[0], i
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
+		low, high := max(1, i-limit+1), min(len(b), i+limit-1)
+		diagonal, least := row[low-1], limit
+		row[low-1] = limit
+		if low == 1 {
+			row[0], least = i, i
+		}
+		for j := low; j <= high; j++ {
 			cost := 1
 			if a[i-1] == b[j-1] {
 				cost = 0
@@ -161,3 +167,6 @@ func editDistance(a, b string, limit int) int {
 	}
 	return min(row[len(b)], limit)
 }
+
+// maxNameLength is more than a DNS name's octets (RFC 1035, section 2.3.4).
+const maxNameLength = 256

@@ -32,14 +32,14 @@ var files embed.FS
 
 // pages are the templates: each the layout with a body of its own.
 var pages = func() map[string]*template.Template {
-	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html"))
+	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/chart.html"))
 	all := map[string]*template.Template{}
 	names, err := fs.Glob(files, "pages/*.html")
 	if err != nil {
 		panic(err) // the pattern is a constant
 	}
 	for _, name := range names {
-		if name != "pages/layout.html" {
+		if name != "pages/layout.html" && name != "pages/chart.html" {
 			all[name] = template.Must(template.Must(layout.Clone()).ParseFS(files, name))
 		}
 	}
@@ -78,6 +78,7 @@ func (c *Console) handlers() map[string]http.HandlerFunc {
 		"GET /ask":              c.ask,
 		"GET /rules":            c.rules,
 		"POST /rules":           c.draft,
+		"GET /names":            c.names,
 		"GET /history":          c.history,
 		"POST /history":         c.goBack,
 		"GET /history/compare":  c.compare,
@@ -95,6 +96,8 @@ func (c *Console) api() map[string]http.HandlerFunc {
 		"GET /api/v1/state":            c.apiState,
 		"GET /api/v1/packs":            c.apiPacks,
 		"GET /api/v1/decisions":        c.apiDecisions,
+		"GET /api/v1/day":              c.apiDay,
+		"GET /api/v1/names":            c.apiNames,
 		"GET /api/v1/decisions/{id}":   c.apiDecision,
 		"GET /api/v1/explain":          c.apiExplain,
 		"GET /api/v1/rules":            c.apiRules,

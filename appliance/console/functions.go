@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/policy"
 )
 
 // functions are what the templates call.
@@ -19,6 +21,9 @@ var functions = template.FuncMap{
 	},
 	"short":    func(sha string) string { return sha[:min(len(sha), 12)] },
 	"deed":     func(what string) string { return cmp.Or(deeds[what], what) },
+	"words":    func(verdict string) string { return strings.ReplaceAll(verdict, "_", " ") },
+	"lasting":  func(seconds int) string { return (time.Duration(seconds) * time.Second).String() },
+	"reasons":  reasons,
 	"verdicts": func() []string { return []string{"allowed", "denied", "would_deny"} },
 	"surfaces": func() []string { return []string{"http", "connect", "gateway", "dns", "publish"} },
 	"lines":    func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
@@ -41,4 +46,12 @@ var deeds = map[string]string{
 	"ca":      "changed the inspection CA",
 	"backup":  "took a backup",
 	"restore": "put a backup back",
+}
+
+// reasons are those that a refusal can have, or a world that failed.
+func reasons() (words []string) {
+	for _, r := range policy.Reasons() {
+		words = append(words, r.String())
+	}
+	return words
 }

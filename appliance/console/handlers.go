@@ -17,10 +17,10 @@ const (
 	mostDraft = 16 << 20
 )
 
-func (c *Console) overview(w http.ResponseWriter, _ *http.Request) {
+func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	var refused []Decision
 	for _, verdict := range []string{"denied", "would_deny"} {
-		refused = append(refused, c.house.Decisions(Filter{Verdict: verdict}, lastRefusals)...)
+		refused = append(refused, c.house.Decisions(r.Context(), Filter{Verdict: verdict}, lastRefusals)...)
 	}
 	slices.SortStableFunc(refused, func(a, b Decision) int { return b.Time.Compare(a.Time) })
 	c.show(w, http.StatusOK, "overview", "Is my MIS connected?", struct {
@@ -47,7 +47,8 @@ func (c *Console) decisions(w http.ResponseWriter, r *http.Request) {
 		Live      bool
 		N         int
 		Decisions []Decision
-	}{f, live, n, c.house.Decisions(f, n)})
+		Chart     chart
+	}{f, live, n, c.house.Decisions(r.Context(), f, n), chartOf(c.house.Day())})
 }
 
 func (c *Console) decision(w http.ResponseWriter, r *http.Request) {
@@ -179,7 +180,7 @@ func (c *Console) apiPacks(w http.ResponseWriter, _ *http.Request) {
 
 func (c *Console) apiDecisions(w http.ResponseWriter, r *http.Request) {
 	n := number(r.URL.Query().Get("n"), usualDecisions, mostDecisions)
-	tell(w, http.StatusOK, map[string]any{"decisions": append([]Decision{}, c.house.Decisions(filterOf(r), n)...)})
+	tell(w, http.StatusOK, map[string]any{"decisions": append([]Decision{}, c.house.Decisions(r.Context(), filterOf(r), n)...)})
 }
 
 func (c *Console) apiDecision(w http.ResponseWriter, r *http.Request) {

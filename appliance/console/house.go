@@ -14,7 +14,12 @@ type House interface {
 	State() State
 	Packs() []Pack
 	// Decisions are the newest first, at most n that fit f.
-	Decisions(f Filter, n int) []Decision
+	Decisions(ctx context.Context, f Filter, n int) []Decision
+	// Names are those that clients asked for lately, the newest first, at most n of
+	// which part is a part.
+	Names(part string, n int) []Name
+	// Day counts the decisions of the last 24 hours, the oldest first.
+	Day() []Slot
 	// Decision explains one of the last decisions; false where it is not kept.
 	Decision(ctx context.Context, id string) (Answer, bool)
 	// Ask explains a passage that somebody describes. The error is for whoever
@@ -76,6 +81,14 @@ type Requirement struct {
 // Filter picks decisions; an empty field fits all. Host and Client fit parts.
 type Filter struct {
 	Surface, Client, Host, Verdict, Reason, Rule string
+}
+
+// Slot counts the decisions of a quarter of an hour.
+type Slot struct {
+	Start     time.Time `json:"start"`
+	Allowed   int       `json:"allowed"`
+	Denied    int       `json:"denied"`
+	WouldDeny int       `json:"would_deny"`
 }
 
 // Decision is one passage that was decided.

@@ -113,6 +113,22 @@ func (f *Firewall) Pins() (n int) {
 	return n
 }
 
+// Pinned says until when the firewall lets anybody through to an address; the zero
+// time says that it lets nobody through.
+func (f *Firewall) Pinned(addr netip.Addr) (until time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.deps.Now()
+	for slot, list := range f.kernel {
+		for _, d := range list {
+			if slot.Addr == addr && d.lives(now) && d.until.After(until) {
+				until = d.until
+			}
+		}
+	}
+	return until
+}
+
 // Renew makes the table that of a policy and a plan (whose Groups and Pins are
 // filled in here), if it is not so already: call it after each change of the
 // rules, and now and then, for rules end with their day, and others that manage

@@ -1,0 +1,164 @@
+package appliance
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/appliance/console"
+	"gatehouse/internal/flow"
+	"gatehouse/policy"
+)
+
+func TestDecisionsOfTheLogStandBehindThoseInMemory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.configure("[log]\ndecisions = \"log/decisions.log\"\n")
+	status, _ := s.get("/html.inf")
+	require.Equal(t, 403, status)
+	s.decided("http", 1)
+	require.NoError(t, s.stop())
+	s.start() // nothing is in memory now
+	status, _ = s.get("/update.inf")
+	require.Equal(t, 200, status)
+	s.decided("http", 2)
+	for filter, want := range map[console.Filter]int{
+		{Surface: "http"}:                               2,
+		{Surface: "http", Verdict: "denied"}:            1,
+		{Host: "GROUPCALL", Rule: "updates"}:            2,
+		{Client: "127.0.0.", Reason: "type-not-listed"}: 1,
+		{Client: "10.", Reason: "type-not-listed"}:      0,
+		{Verdict: "denied", Rule: "no-such-rule"}:       0,
+		{Host: "\"verdict\"", Surface: "http"}:          0,
+	} {
+		require.Len(t, window{s.Appliance}.Decisions(t.Context(), filter, 10), want, "%+v", filter)
+	}
+	both := window{s.Appliance}.Decisions(t.Context(), console.Filter{Surface: "http"}, 10)
+	require.Equal(t, []string{"allowed", "denied"}, []string{both[0].Verdict, both[1].Verdict}, "the newest first")
+
+	var got struct{ Slots []console.Slot }
+	require.Eventually(t, func() bool { // the day of before the start is read while the gate serves
+		s.json("/api/v1/day", &got)
+		allowed, denied := 0, 0
+		for _, slot := range got.Slots {
+			allowed, denied = allowed+slot.Allowed, denied+slot.Denied
+		}
+		return allowed == 1 && denied == 1
+	}, time.Minute, 20*time.Millisecond)
+	require.Len(t, got.Slots, 96)
+}
+
+func TestNamesTellWhereTheyLead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.query("www.groupcall.test.")
+	s.query("nowhere.example.org.")
+	var got struct{ Names []console.Name }
+	require.Eventually(t, func() bool {
+		s.json("/api/v1/names", &got)
+		return len(got.Names) == 2
+	}, time.Minute, 20*time.Millisecond)
+	require.Equal(t, "nowhere.example.org", got.Names[0].Name)
+	require.Equal(t, "host-not-listed", got.Names[0].Reason)
+	require.Zero(t, got.Names[0].Left)
+	m := got.Names[1]
+	require.Equal(t, "www.groupcall.test", m.Name)
+	require.Equal(t, "updates", m.Rule)
+	require.Equal(t, "127.0.0.1", m.Addresses[0].Address)
+	require.Positive(t, m.Left)
+	s.json("/api/v1/names?name=GROUPCALL", &got)
+	require.Len(t, got.Names, 1)
+}
+
+func TestAConsoleThatIsReadNoFurtherHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	for i := range keptDecisions {
+		s.book.Record(kept(i))
+	}
+	for range 4 { // each asks for megabytes, reads the first line and no more
+		conn, err := net.Dial("tcp", s.address("admin"))
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		fmt.Fprintf(conn, "GET /api/v1/decisions?n=10000 HTTP/1.1\r\nHost: %s\r\n\r\n", s.address("admin"))
+		line, err := bufio.NewReaderSize(conn, 16).ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "HTTP/1.1 200 OK\r\n", line)
+	}
+	for range 20 {
+		status, _ := s.get("/update.inf")
+		require.Equal(t, 200, status)
+	}
+	status, _ := s.admin("GET", "/decisions?verdict=allowed")
+	require.Equal(t, 200, status, "others look on")
+}
+
+// kept is one of many decisions; every fifth is refused.
+func kept(i int) *flow.Record {
+	r := &flow.Record{
+		ID: flow.NewID(), Time: time.Date(2026, 3, 4, 0, 0, 0, i, time.UTC), Surface: policy.HTTP, Host: fmt.Sprintf("host%d.example.org", i%300),
+		Port: 443, Protocol: policy.TLS, Method: "GET", Path: "/some/path/of/a/file.txt", PolicySHA: strings.Repeat("0", 64), End: "done",
+		Verdict: policy.Verdict{Effect: policy.Allow, Reason: policy.Matched},
+	}
+	if i%5 == 0 {
+		r.Verdict = policy.Verdict{Reason: policy.HostNotListed}
+	}
+	return r
+}
+
+// BenchmarkConsole asks for pages with 10,000 decisions in memory and 100,000 in
+// the log on the disk.
+func BenchmarkConsole(b *testing.B) {
+	dir := b.TempDir()
+	var text []byte
+	for i := range 100_000 {
+		text = flow.JSON(text, kept(i))
+	}
+	require.NoError(b, os.WriteFile(filepath.Join(dir, "decisions.log"), text, 0o600))
+	c := DefaultConfig()
+	c.State.Dir, c.Log.Decisions = filepath.Join(dir, "state"), filepath.Join(dir, "decisions.log")
+	a := New(Options{Config: &c, Log: quiet()})
+	defer a.resolver.Close()
+	a.doors = &listeners{}
+	a.rulebook.start()
+	for i := range keptDecisions {
+		a.book.Record(kept(i))
+	}
+	mux := http.NewServeMux()
+	console.New(window{a}, quiet()).Register(mux)
+	for _, path := range []string{
+		"/", "/decisions", "/decisions?verdict=denied", "/decisions?host=nowhere", "/decisions?rule=none&verdict=denied",
+		"/decisions?client=10.20&host=example.com", "/rules", "/names", "/history", "/changes",
+	} {
+		b.Run(strings.TrimPrefix(path, "/"), func(b *testing.B) {
+			before := cpu(b)
+			for b.Loop() {
+				w := &answer{header: http.Header{}}
+				r, err := http.NewRequest("GET", path, nil)
+				require.NoError(b, err)
+				mux.ServeHTTP(w, r)
+				require.Equal(b, 200, w.status)
+			}
+			b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
+
+// answer keeps the status of an answer.
+type answer struct {
+	header http.Header
+	status int
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) Write(p []byte) (int, error) { return len(p), nil }
+func (a *answer) WriteHeader(status int)      { a.status = status }

@@ -1,0 +1,151 @@
+package flow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+)
+
+// Search is what is looked for in a decision log in JSON.
+type Search struct {
+	// Marks are pieces of text that a line must hold to be looked at: see Mark. They
+	// are what makes a search quick; Fits decides.
+	Marks [][]byte
+	Fits  func(*Record) bool // nil: everything does
+	Most  int                // how many Records are wanted
+	Lines int                // how many lines are looked through, the newest first
+}
+
+// Mark is how a field with a value of plain letters stands in a line of JSON; nil
+// where the value is written otherwise there.
+func Mark(field, value string) []byte {
+	for _, c := range []byte(value) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return nil
+		}
+	}
+	return []byte(`"` + field + `":"` + value + `"`)
+}
+
+// searchBlock is how much of a log is read at once, from its end.
+const searchBlock = 1 << 20
+
+// Newest gives the newest Records that are looked for, newest first, from the
+// present piece of the log at path and those before it. Lines of repeats are
+// passed over. What cannot be read ends the search: what was found until then is
+// given.
+func (s Search) Newest(ctx context.Context, path string) (found []*Record, err error) {
+	older, err := (&File{FileConfig: FileConfig{Path: path}}).pieces()
+	if err != nil {
+		return nil, err
+	}
+	names := []string{path}
+	for _, p := range slices.Backward(older) {
+		names = append(names, p.path)
+	}
+	for _, name := range names {
+		err := s.in(ctx, name, &found)
+		switch {
+		case errors.Is(err, os.ErrNotExist): // not begun, or deleted meanwhile
+		case err != nil:
+			return found, err
+		}
+		if len(found) >= s.Most || s.Lines <= 0 {
+			break
+		}
+	}
+	return found, nil
+}
+
+// in searches one piece from its end.
+func (s *Search) in(ctx context.Context, name string, found *[]*Record) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	var rest []byte                              // the end of a line whose beginning is in the block before
+	buf := make([]byte, searchBlock+longestLine) // of a block and the rest
+	for end > 0 && len(*found) < s.Most && s.Lines > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		size := min(end, searchBlock)
+		block := buf[:size:min(int64(len(buf)), size+int64(len(rest)))]
+		if _, err := f.ReadAt(block, end-size); err != nil {
+			return err
+		}
+		end -= size
+		block = append(block, rest...)
+		begin := 0
+		if end > 0 {
+			if begin = bytes.IndexByte(block, '\n') + 1; begin == 0 && len(block) < longestLine {
+				rest = slices.Clone(block)
+				continue
+			}
+		}
+		rest = slices.Clone(block[:min(begin, longestLine)])
+		s.block(block[begin:], found)
+	}
+	return nil
+}
+
+// block searches whole lines, the last first.
+func (s *Search) block(lines []byte, found *[]*Record) {
+	if len(s.Marks) > 0 {
+		s.marked(lines, found)
+		return
+	}
+	for len(lines) > 0 && len(*found) < s.Most && s.Lines > 0 {
+		at := bytes.LastIndexByte(lines[:len(lines)-1], '\n') + 1
+		s.Lines--
+		s.line(lines[at:], found)
+		lines = lines[:at]
+	}
+}
+
+// marked looks only at lines that hold the first mark: to look for one in a block
+// at once is many times quicker than line by line.
+func (s *Search) marked(lines []byte, found *[]*Record) {
+	n := bytes.Count(lines, []byte{'\n'})
+	for ; n > s.Lines; n-- {
+		lines = lines[bytes.IndexByte(lines, '\n')+1:]
+	}
+	s.Lines -= n
+	var spans [][2]int
+	needle := s.Marks[0] // its name and quotes stand in every line, and would only hold up
+	if _, value, ok := bytes.Cut(needle, []byte(`":"`)); ok && len(value) > 1 {
+		needle = value[:len(value)-1]
+	}
+	for at := 0; ; {
+		i := bytes.Index(lines[at:], needle)
+		if i < 0 {
+			break
+		}
+		begin := bytes.LastIndexByte(lines[:at+i], '\n') + 1
+		end := len(lines)
+		if n := bytes.IndexByte(lines[at+i:], '\n'); n >= 0 {
+			end = at + i + n + 1
+		}
+		spans, at = append(spans, [2]int{begin, end}), end
+	}
+	for _, span := range slices.Backward(spans) {
+		line := lines[span[0]:span[1]]
+		if len(*found) < s.Most && !slices.ContainsFunc(s.Marks, func(m []byte) bool { return !bytes.Contains(line, m) }) {
+			s.line(line, found)
+		}
+	}
+}
+
+func (s *Search) line(line []byte, found *[]*Record) {
+	if r, err := ParseLine(line); err == nil && r.Repeats == 0 && (s.Fits == nil || s.Fits(r)) {
+		*found = append(*found, r)
+	}
+}
