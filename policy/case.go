@@ -13,6 +13,7 @@ const (
 	CaseRequest CaseKind = iota // METHOD URL
 	CaseConnect                 // CONNECT host:port
 	CaseDNS                     // DNS name
+	CasePublish                 // PUBLISH name METHOD /path
 )
 
 // Case is a passage as somebody describes it: on the command line of explain,
@@ -21,7 +22,11 @@ type Case struct {
 	At     time.Time
 	Kind   CaseKind
 	Client netip.Addr
-	Dest   Dest // Port is 0 for CaseDNS
+	Dest   Dest // Port is 0 for CaseDNS; CasePublish has none
+	// Publish is the publication that is asked, Octets how long the body is; of
+	// CasePublish alone.
+	Publish string
+	Octets  int64
 
 	Secure bool // the URL is https
 	Method string

@@ -107,7 +107,7 @@ func (p *Policy) JudgesTypes(permit *Permit) bool {
 // HoldsHead reports whether a types clause is in force for the passage, so that
 // the first bytes must be seen before the response head may go.
 func (p *Policy) HoldsHead(permit Permit) bool {
-	if p == nil || permit.issuer != p || !permit.facts.knows(knowRequest) {
+	if p == nil || permit.issuer != p || !permit.facts.knows(knowRequest) || permit.facts.surface == Publish {
 		return false
 	}
 	f := permit.facts
@@ -142,6 +142,9 @@ func (p *Policy) judge(f *facts) Verdict {
 		if p.permitted.Contains(f.client) {
 			f.listed = p
 		}
+	}
+	if f.surface == Publish {
+		return p.judgePublished(f)
 	}
 	if f.dest.Host.IsZero() {
 		return denied(BadRequest, nil)
@@ -230,8 +233,12 @@ func (p *Policy) typesInForce(f *facts, s *survey) bool {
 	return carried && all
 }
 
-// leadsTo reports whether some live allow of the host takes the address.
+// leadsTo reports whether some live allow of the host, or the publication that was
+// asked, takes the address.
 func (p *Policy) leadsTo(f *facts, s *survey) bool {
+	if pub := p.publication(f.publish); pub != nil {
+		return pub.allow.addresses.permits(f.addr, s.standing, f.dest.Host)
+	}
 	leads := false
 	f.near.each(func(c candidate) bool {
 		r := &p.rules[c.rule]

@@ -4,11 +4,12 @@
 // for the tests written into a rules file, because all of them run through one
 // function over one set of tables.
 //
-// Five questions can be asked of a *Policy, each with its own argument type, so
+// Six questions can be asked of a *Policy, each with its own argument type, so
 // that nobody can ask about a media type at CONNECT time:
 //
 //	Connect   a tunnel: CONNECT head, later its first bytes
 //	Request   one HTTP request, plain or inside TLS that is looked into
+//	Published one request that comes in to a server of the school's (see [[publish]])
 //	Query     one DNS question
 //	Answer    one address (and the aliases that led to it), for a Query or a Permit
 //	Response  a response head and the family its first bytes show

@@ -10,9 +10,6 @@ func (p *Policy) Explain(c Case) Explanation {
 		return Explanation{}
 	}
 	p = p.asked(&c)
-	if c.Dest.Host.IsIP() && !c.Addr.IsValid() {
-		c.Addr = c.Dest.Host.Addr()
-	}
 	w := walk{p: p, c: c}
 	w.run()
 	w.e.Steps = p.trace(&w.last)
@@ -26,16 +23,20 @@ func (p *Policy) Decide(c Case) Verdict {
 	if p == nil {
 		return Verdict{}
 	}
-	if c.Dest.Host.IsIP() && !c.Addr.IsValid() {
-		c.Addr = c.Dest.Host.Addr()
-	}
-	w := walk{p: p.asked(&c), c: c}
+	p = p.asked(&c)
+	w := walk{p: p, c: c}
 	w.run()
 	return w.e.Verdict
 }
 
-// asked is the policy that a case is put to.
+// asked is the policy that a case is put to. It fills in where the case leads.
 func (p *Policy) asked(c *Case) *Policy {
+	if pub := p.Publication(c.Publish); c.Kind == CasePublish && pub != nil {
+		c.Dest = pub.To
+	}
+	if c.Dest.Host.IsIP() && !c.Addr.IsValid() {
+		c.Addr = c.Dest.Host.Addr()
+	}
 	if !c.AsIfInspected {
 		return p
 	}
@@ -77,6 +78,10 @@ func (w *walk) run() {
 func (w *walk) open() (Permit, bool) {
 	c := w.c
 	switch {
+	case c.Kind == CasePublish:
+		q := c.published()
+		w.last = w.p.publishedFacts(q)
+		return w.take(w.p.Published(q))
 	case c.Kind == CaseDNS:
 		q := Query{At: c.At, Client: c.Client, Name: c.Dest.Host, Type: c.QueryType}
 		w.last = q.facts()
@@ -125,9 +130,19 @@ func (c Case) request() Request {
 	}
 }
 
+func (c Case) published() Published {
+	return Published{
+		At: c.At, Client: c.Client, Name: c.Publish, Method: c.Method, Path: c.Path,
+		Body: c.UploadStated || c.Octets > 0, Upload: c.Upload, Octets: c.Octets, Upgrade: c.Upgrade,
+	}
+}
+
 // trace holds every live allow of the host against the facts and sorts them by
 // the step at which they fell.
 func (p *Policy) trace(f *facts) []StepTrace {
+	if f.surface == Publish {
+		return p.tracePublished(f)
+	}
 	s := p.survey(f)
 	fell := map[*Rule]Step{}
 	var order []*Rule
@@ -145,7 +160,22 @@ func (p *Policy) trace(f *facts) []StepTrace {
 		}
 		return true
 	})
-	var steps []StepTrace
+	return f.steps(order, fell)
+}
+
+// tracePublished is trace for the one publication that was asked.
+func (p *Policy) tracePublished(f *facts) []StepTrace {
+	pub := p.publication(f.publish)
+	if pub == nil {
+		return nil
+	}
+	s := p.surveyPublished(f, pub)
+	r := pub.allow.Rule
+	return f.steps([]*Rule{r}, map[*Rule]Step{r: pub.allow.fell(candidate{}, f, &s)})
+}
+
+// steps sorts rules by the step at which they fell, of those that could be judged.
+func (f *facts) steps(order []*Rule, fell map[*Rule]Step) (steps []StepTrace) {
 	for step := StepHost; step < stepEnd; step++ {
 		if !f.judges(step) {
 			continue

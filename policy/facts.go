@@ -16,6 +16,7 @@ type facts struct {
 	client  netip.Addr // unmapped
 	dest    Dest
 	near    nearby // the rules of dest.Host
+	publish string // the publication that was asked, of the surface Publish
 	// listed is the policy that permits the client whatever the day; nil: it is to
 	// be asked.
 	listed *Policy
@@ -30,6 +31,7 @@ type facts struct {
 	upload  MediaType
 	parts   []MediaType // of the upload, each type once
 	upgrade string
+	octets  int64 // of the body of a published request, as far as is known
 
 	aliases []Host
 	addr    netip.Addr

@@ -11,6 +11,9 @@ func (p *Policy) nearest(v Verdict, f *facts) *NearMiss {
 	if v.Allowed() && !v.Would {
 		return nil
 	}
+	if v.Reason == HostNotListed && f.surface == Publish {
+		return nil
+	}
 	if v.Reason == HostNotListed {
 		return p.nearestHost(f.dest.Host)
 	}
@@ -69,10 +72,16 @@ func change(v Verdict, f *facts) string {
 	case UploadNotListed:
 		return mediaChange("uploads", f.upload, "the request states no readable Content-Type")
 	case UpgradeNotListed:
+		if f.surface == Publish {
+			return "nothing in the publish: it carries requests, and no other protocol"
+		}
 		return fmt.Sprintf("add %q to upgrades", f.upgrade)
 	case AliasNotAllowed:
 		return fmt.Sprintf("add %s to aliases", quoted(f.aliases))
 	case AddressNotAllowed:
+		if f.surface == Publish {
+			return fmt.Sprintf("nothing in the publish: it never leads to %s; name another server in to", f.addr)
+		}
 		return fmt.Sprintf("add %q to addresses", f.addr)
 	case TypeNotListed:
 		return mediaChange("types", f.mediaType, "the answer states no readable Content-Type")

@@ -30,13 +30,16 @@ func (p *Policy) Part(q Part) (v Verdict, permit Permit) {
 }
 
 // JudgesParts reports whether some live rule of the host speaks of uploads, so
-// that the parts of one have to be told apart.
+// that the parts of one have to be told apart. Of what is published only the
+// denies do.
 func (p *Policy) JudgesParts(permit Permit) bool {
 	if p == nil || !permit.IssuedBy(p) || !permit.facts.body {
 		return false
 	}
 	f := permit.facts
-	speaks := func(r *rule) bool { return r.Uploads != nil && !r.expired(f.at) && r.names(f.client) }
+	speaks := func(r *rule) bool {
+		return r.Uploads != nil && !r.expired(f.at) && r.names(f.client) && (r.Deny || f.surface != Publish)
+	}
 	found := slices.ContainsFunc(p.everywhere, func(i int32) bool { return speaks(&p.rules[i]) })
 	f.near.each(func(c candidate) bool {
 		found = found || speaks(&p.rules[c.rule])

@@ -38,19 +38,24 @@ var (
 func ParseHostPattern(s string) (HostPattern, error) {
 	if !strings.Contains(s, "*") {
 		h, err := ParseHost(s)
-		switch {
-		case err != nil:
+		if err != nil {
 			return HostPattern{}, err
-		case h.IsIP():
-			return HostPattern{kind: patternLiteral, text: h.addr.String()}, nil
 		}
-		return HostPattern{kind: patternName, text: h.name}, nil
+		return exactly(h), nil
 	}
 	p, err := parseStar(s)
 	if err != nil {
 		return HostPattern{}, fmt.Errorf("host %q: %w", clip(s), err)
 	}
 	return p, nil
+}
+
+// exactly is the pattern that matches one host alone.
+func exactly(h Host) HostPattern {
+	if h.IsIP() {
+		return HostPattern{kind: patternLiteral, text: h.addr.String()}
+	}
+	return HostPattern{kind: patternName, text: h.name}
 }
 
 func parseStar(s string) (HostPattern, error) {

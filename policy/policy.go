@@ -54,8 +54,10 @@ type Spec struct {
 	Groups       []Group
 	// Rules are the allows and denies in the order of the file, packs expanded.
 	Rules []Rule
-	// Permitted are further permitted clients, besides those that groups and
-	// allows name and loopback.
+	// Publications are the ways in, in the order of the file.
+	Publications []Publication
+	// Permitted are further permitted clients, besides those that groups, allows
+	// and publications name and loopback.
 	Permitted []netip.Prefix
 	// TreatAsPublic lifts the special-range refusal for these addresses and
 	// makes them "public"; it makes none part of a tag that does not list it.
@@ -85,6 +87,8 @@ type Policy struct {
 	denies        bool    // some rule is a deny
 	forwards      bool    // some allow lets something through the firewall
 	binding       int     // how many different globs bind in any rule
+	publications  []publication
+	published     map[string]int32 // by name
 }
 
 // passingClients are permitted only as long as the allow that names them lives.
@@ -169,6 +173,7 @@ func Compile(s Spec) (*Policy, error) {
 		p.rules[i].binding = r.bindings(globs)
 	}
 	p.binding = len(globs)
+	errs = append(errs, p.publish(s.Publications, share))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -249,7 +254,8 @@ func (p *Policy) Mode(at time.Time) Mode {
 }
 
 // Client asks whether a client is permitted to ask anything at all: whether
-// loopback, a group, a live allow or a setting of the appliance names it.
+// loopback, a group, a live allow, a publication or a setting of the appliance
+// names it.
 func (p *Policy) Client(client netip.Addr, at time.Time) Verdict {
 	switch {
 	case p == nil:

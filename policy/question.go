@@ -79,7 +79,7 @@ type Connect struct {
 // Request asks whether one HTTP request may be sent.
 type Request struct {
 	At      time.Time
-	Surface Surface // HTTP or Publish
+	Surface Surface // HTTP
 	Client  netip.Addr
 	Dest    Dest
 	// Secure says that the request came inside TLS that the gate looks into.
