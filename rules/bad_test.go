@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +16,8 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // badEnv is what a bad file is loaded with. Its first line may ask for more:
-// "# inspection" (with ": DOMAIN" under a CA for it), "# unchanged" (the same) or
-// "# parents: NAME".
+// "# inspection" (with ": DOMAIN" under a CA for it), "# unchanged" (the same),
+// "# parents: NAME" or "# doors".
 func badEnv(t *testing.T, text []byte) Env {
 	env := testEnv(t)
 	first, _, _ := strings.Cut(string(text), "\n")
@@ -29,6 +30,8 @@ func badEnv(t *testing.T, text []byte) Env {
 		env.Inspection, env.Vouches = rest != "", vouchesFor(rest)
 	case "parents":
 		env.Parents = []string{rest}
+	case "doors":
+		env.Doors = []Door{{"listen.proxy", netip.MustParseAddrPort("10.20.0.1:3128")}}
 	}
 	return env
 }

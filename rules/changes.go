@@ -11,7 +11,7 @@ import (
 
 // Changes tells in words what becomes different when new replaces old: first the
 // mode and the denies that go away or no longer refuse all they did, for they
-// open what was closed; then the rules that go, come, are widened (name more
+// open what was closed, and the ways in that come or are widened; then the rules that go, come, are widened (name more
 // than before), are narrowed, or change in a way that is neither. Nil for a
 // policy stands for none.
 func Changes(old, new *Loaded) []string {
@@ -52,8 +52,9 @@ func Changes(old, new *Loaded) []string {
 			}
 		}
 	}
+	in, less := publishChanges(old, new)
 	o, r := loginChanges(old, new)
-	return slices.Concat(o, opened, r, rest)
+	return slices.Concat(o, in, opened, r, less, rest)
 }
 
 // loginChanges tells of groups that no longer have to log in, or have to now.
@@ -109,10 +110,13 @@ func kind(r *policy.Rule) string {
 }
 
 // differences are the clauses in which two rules of one name differ, in words.
-func differences(a, b *policy.Rule) []string {
+func differences(a, b *policy.Rule) []string { return differing(clauses(a), clauses(b)) }
+
+// differing words the difference of two lists of the same clauses.
+func differing(a, b []clause) []string {
 	var out []string
-	for i, was := range clauses(a) {
-		now := clauses(b)[i]
+	for i, was := range a {
+		now := b[i]
 		if slices.Equal(was.items, now.items) {
 			continue
 		}

@@ -71,12 +71,14 @@ var (
 	codeUDP          = code("GH040", Error, "udp without via forward", "the gate relays TCP; udp can only be let through the firewall")
 	codeNeverMatches = code("GH041", Error, "an allow that can never match", "a rule that permits nothing hides that something is missing")
 	codeTestFails    = code("GH042", Error, "a test that fails", "the rules do not do what the file says they should")
-	codeTestForm     = code("GH043", Error, "a test that cannot be read", "a test is \"METHOD URL [<- upload type] [-> response type]\", \"CONNECT host:port\" or \"DNS name [type] [= address]\"")
+	codeTestForm     = code("GH043", Error, "a test that cannot be read", "a test is \"METHOD URL [<- upload type] [-> response type]\", \"CONNECT host:port\", \"DNS name [type] [= address]\" or \"PUBLISH name [METHOD] /path\"")
 	codeMisspelt     = code("GH044", Error, "the misspelt Service Bus name", "the vendor's page has this slip of the pen; the name is not Microsoft's, and whoever registers it would receive the school's data")
 	codeUnmade       = code("GH045", Error, "the rules could not be compiled", "what is not understood is not loaded")
 	codeGlobs        = code("GH046", Error, "too many patterns below one name", "each pattern with a star inside a label is held against every name below it; that many make every question slow")
 	codeUnvouched    = code("GH047", Error, "a host that the inspection CA is not made for", "clients believe the CA only about the domains it was made for, so the gate would have to refuse the host")
 	codeLogins       = code("GH048", Error, "a password file that cannot be used", "a group that must log in and cannot would be refused everything; passwords are kept as bcrypt, for what else there is can be guessed too fast")
+	codeDoor         = code("GH049", Error, "a listener that is taken", "two cannot listen at one address")
+	codeLedBack      = code("GH050", Error, "a publish that leads where nothing may lead", "what comes in would come back, or reach this machine's own services, which are not the school's server")
 )
 
 // The warnings: a file with them may be loaded.
@@ -94,12 +96,14 @@ var (
 	codeDenyEnds     = code("GH111", Warning, "a deny that ends", "after its day the deny no longer refuses anything")
 	codeDenyTunnel   = code("GH112", Warning, "a deny that refuses whole tunnels", "what cannot be seen inside TLS cannot be told apart, so the whole tunnel is refused")
 	codeDisagree     = code("GH113", Warning, "type patterns that cannot agree", "different patterns that name one path must each agree to its type")
-	codeNotCarried   = code("GH114", Warning, "not carried by this version", "the rule is valid, but this version does not do what it asks")
+	// GH114 said, in earlier versions, what they did not carry.
 	codeTestFailsNow = code("GH115", Warning, "a test that fails, in a file that has not changed", "the file was in force before: the world has changed, not the file")
 	codeTestInspect  = code("GH116", Warning, "a test that holds only with inspection", "without inspection the gate cannot see what the test asks about")
 	codeNoPath       = code("GH117", Warning, "types that name none of the rule's paths", "a path must fit both; such a rule only binds the types of other rules of the host")
 	codeExample      = code("GH118", Warning, "an address that no machine has", "the address is set aside for examples in documents; put your own machine's in its place")
 	codeUnvouchedNow = code("GH119", Warning, "a host that the inspection CA is not made for, in a file that has not changed", "the file was in force before: the CA has changed, not the file; until that is mended the gate refuses the host")
+	codeCertificate  = code("GH120", Warning, "a certificate that cannot be used", "until it can be, this publish is not served; everything else is")
+	codeOutward      = code("GH121", Warning, "a publish that opens a way out", "whoever a publish names is a permitted client; a rule without clients is for all of those. Name the clients in the rule")
 )
 
 func codeByID(id string) *Code {

@@ -31,6 +31,8 @@ type Env struct {
 	Vouches func(host string) bool
 	// Parents are the names of the [[upstream]] tables of gatehouse.toml.
 	Parents []string
+	// Doors are the listeners of gatehouse.toml.
+	Doors []Door
 	// ReadFile reads a file that the rules name; nil: from the disk.
 	ReadFile func(path string) ([]byte, error)
 	// LastSHA256 is the digest of the bytes last in force: where the file is
@@ -46,6 +48,8 @@ type Loaded struct {
 	RuleCount int         // allows and denies, those of packs included
 	Packs     []string
 	Tags      []string // the service tags in use, each once
+	// Publishes are the ways in, in the order of the file.
+	Publishes []Publish
 	// Unenforced are the inner clauses that cannot be checked.
 	Unenforced []Unenforced
 	// Inspectable are the hosts that are looked into where inspection is on,
@@ -65,7 +69,7 @@ func Load(name string, text []byte, env Env) (*Loaded, []Problem) {
 	}
 	sum := sha256.Sum256(text)
 	if env.ReadFile == nil {
-		env.ReadFile = readPasswords
+		env.ReadFile = readPlain
 	}
 	c := &compiler{env: env, name: name, file: readFile(name, text), sha256: hex.EncodeToString(sum[:])}
 	c.doc = c.file.doc
@@ -94,11 +98,13 @@ type compiler struct {
 	entries  []*entry        // allows and denies in the order of the file
 	spec     policy.Spec
 	packs    []string
-	tags     []string
-	tests    []question
-	allows   *hostIndex // the allows among the entries
-	stating  *hostIndex // those that state a protocol of connections
-	nevers   *hostIndex // those that are never looked into
+	// published are the [[publish]] tables.
+	published []publishing
+	tags      []string
+	tests     []question
+	allows    *hostIndex // the allows among the entries
+	stating   *hostIndex // those that state a protocol of connections
+	nevers    *hostIndex // those that are never looked into
 }
 
 func (c *compiler) compile() *Loaded {
@@ -136,9 +142,10 @@ func (c *compiler) compile() *Loaded {
 	l := &Loaded{
 		Policy: p, SHA256: c.sha256, Mode: p.Mode(c.env.Now), RuleCount: len(c.entries),
 		Packs: c.packs, Tags: c.tags, Unenforced: c.unenforced(),
-		Inspectable: inspectable, groups: c.spec.Groups,
+		Publishes: published(c.published), Inspectable: inspectable, groups: c.spec.Groups,
 	}
 	c.runTests(p)
 	c.warn(l)
+	c.warnPublishes(p)
 	return l
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"gatehouse/internal/htpasswd"
 	"gatehouse/policy"
@@ -14,9 +13,9 @@ import (
 // mostLoginFlaws bounds what is told of one password file.
 const mostLoginFlaws = 20
 
-// readPasswords reads a file that may be a password file: no device that never
-// ends, and no pipe that waits.
-func readPasswords(path string) ([]byte, error) {
+// readPlain reads a file that the rules name: no device that never ends, and no
+// pipe that waits.
+func readPlain(path string) ([]byte, error) {
 	const most = 16 << 20
 	info, err := os.Stat(path)
 	switch {
@@ -38,11 +37,7 @@ func readPasswords(path string) ([]byte, error) {
 // logins reads the password file of a group. Where it cannot be used the rules
 // cannot be loaded.
 func (c *compiler) logins(t text) policy.Logins {
-	path := t.value
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(c.name), path)
-	}
-	content, err := c.env.ReadFile(path)
+	content, err := c.env.ReadFile(c.beside(t.value))
 	if err != nil {
 		var where *fs.PathError
 		if errors.As(err, &where) { // the path is in the message, and is ours to spell

@@ -25,7 +25,7 @@ func Propose(name string, text []byte, c policy.Case, e policy.Explanation) (Pro
 	switch v := e.Verdict; {
 	case v.Allowed() && !v.Would:
 		return Proposal{}, false
-	case v.Reason == policy.HostNotListed && e.Nearest == nil:
+	case v.Reason == policy.HostNotListed && e.Nearest == nil && c.Kind != policy.CasePublish:
 		return Proposal{Text: ownRule(c)}, true
 	case e.Nearest == nil || e.Nearest.Rule == nil:
 		return Proposal{}, false
@@ -37,7 +37,10 @@ func Propose(name string, text []byte, c policy.Case, e policy.Explanation) (Pro
 		return Proposal{}, false
 	}
 	d := parse(name, text)
-	return d.extend(e.Nearest.Rule.Name, key, item)
+	if c.Kind == policy.CasePublish {
+		return d.extend("publish", e.Nearest.Rule.Name, key, item)
+	}
+	return d.extend("allow", e.Nearest.Rule.Name, key, item)
 }
 
 // missing is the key and the item that a passage lacks at a step, as TOML.
@@ -63,24 +66,29 @@ func missing(c policy.Case, step policy.Step) (key, item string) {
 	return "", ""
 }
 
+// absent is what a clause means that a table does not state, where it restricts all
+// the same.
+var absent = map[string]string{"allow ports": "443", "publish methods": `"GET", "POST", "PUT"`}
+
 // extend adds an item to a list of a rule: the line as it would read. Where the
 // list runs over several lines, or is a table, there is no one line.
-func (d *document) extend(rule, key, item string) (Proposal, bool) {
-	allows, ok := d.root.Field("allow")
+func (d *document) extend(table, rule, key, item string) (Proposal, bool) {
+	tables, ok := d.root.Field(table)
 	if !ok {
 		return Proposal{}, false
 	}
-	for _, t := range allows.Value.Items {
+	for _, t := range tables.Value.Items {
 		if name, ok := t.Field("name"); !ok || name.Value.Data != rule {
 			continue
 		}
 		f, ok := t.Field(key)
 		if !ok {
-			if key != "ports" { // what is not stated restricts nothing, but ports mean 443
+			means, restricts := absent[table+" "+key]
+			if !restricts {
 				return Proposal{}, false
 			}
 			line := d.lineOf(int(t.Start))
-			return Proposal{Line: line, Text: d.line(line) + "\nports = [443, " + item + "]"}, true
+			return Proposal{Line: line, Text: fmt.Sprintf("%s\n%s = [%s, %s]", d.line(line), key, means, item)}, true
 		}
 		return d.extended(f.Value, item)
 	}

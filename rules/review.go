@@ -19,13 +19,13 @@ type Review struct {
 	File  string
 	At    time.Time
 	Mode  policy.Mode
-	Rules []Reviewed // in the order of the file
+	Rules []Reviewed // in the order of the file, publishes last
 	Book  *Book      // nil: no decision log was read
 }
 
 // Reviewed is one rule of a Review, in words.
 type Reviewed struct {
-	Kind, Name, Pack    string // Kind: allow or deny
+	Kind, Name, Pack    string // Kind: allow, deny or publish
 	Line                int
 	Clients, Hosts, How []string // How: every further clause
 	Owner, Because      string
@@ -61,7 +61,24 @@ func (l *Loaded) Review(file string, at time.Time, soon time.Duration, book *Boo
 		}
 		v.Rules = append(v.Rules, rv)
 	}
+	for i := range l.Publishes {
+		v.Rules = append(v.Rules, l.reviewed(&l.Publishes[i], book))
+	}
 	return v
+}
+
+// reviewed is a way in, in words.
+func (l *Loaded) reviewed(p *Publish, book *Book) Reviewed {
+	rv := Reviewed{Kind: "publish", Name: p.Name, Line: p.Line, Clients: l.clientNames(p.Clients), Hosts: []string{p.server()}}
+	for _, c := range p.clauses() {
+		if c.name != "clients" && c.name != "to" && len(c.items) > 0 {
+			rv.How = append(rv.How, c.name+" "+strings.Join(c.items, ", "))
+		}
+	}
+	if book != nil {
+		rv.used(book)
+	}
+	return rv
 }
 
 func (rv *Reviewed) remark(r *policy.Rule, at time.Time, soon time.Duration) {
@@ -86,7 +103,7 @@ func (rv *Reviewed) remark(r *policy.Rule, at time.Time, soon time.Duration) {
 }
 
 func (rv *Reviewed) used(book *Book) {
-	u := book.uses[rv.Name]
+	u := book.uses[bookKey(rv.Kind == "publish", rv.Name)]
 	rv.Uses, rv.LastUse = u.count, u.last
 	if rv.Uses == 0 && book.Decisions > 0 {
 		rv.Remarks = append(rv.Remarks, fmt.Sprintf("not used between %s and %s", book.First.Format(time.DateOnly), book.Last.Format(time.DateOnly)))
@@ -120,9 +137,18 @@ func (l *Loaded) clientNames(c policy.Clients) []string {
 // Book is what decision logs say about the use of rules.
 type Book struct {
 	First, Last time.Time
-	Decisions   int // lines read
-	Unread      int // lines that are no decisions
-	uses        map[string]use
+	Decisions   int            // lines read
+	Unread      int            // lines that are no decisions
+	uses        map[string]use // by bookKey
+}
+
+// bookKey tells a rule from a publish of the same name: they have names of their
+// own. No name holds a space.
+func bookKey(publish bool, name string) string {
+	if publish {
+		return "publish " + name
+	}
+	return name
 }
 
 type use struct {
@@ -150,6 +176,7 @@ func (b *Book) Read(r io.Reader) error {
 func (b *Book) add(line []byte) {
 	var d struct {
 		Time    time.Time `json:"ts"`
+		Surface string    `json:"surface"`
 		Rule    string    `json:"rule"`
 		Verdict string    `json:"verdict"`
 		Reason  string    `json:"reason"`
@@ -175,10 +202,11 @@ func (b *Book) add(line []byte) {
 	if b.uses == nil {
 		b.uses = map[string]use{}
 	}
-	u := b.uses[d.Rule]
+	key := bookKey(d.Surface == policy.Publish.String() && d.Reason != policy.DeniedByRule.String(), d.Rule)
+	u := b.uses[key]
 	u.count++
 	if d.Time.After(u.last) {
 		u.last = d.Time
 	}
-	b.uses[d.Rule] = u
+	b.uses[key] = u
 }

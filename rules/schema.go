@@ -75,7 +75,7 @@ func valueSchema(t reflect.Type, key string) schema {
 		types := listSchema(text, 1)
 		return schema{"anyOf": []any{types, schema{"type": "object", "minProperties": 1, "additionalProperties": types}}}
 	case key == "tls":
-		return schema{"type": []string{"string", "boolean"}}
+		return schema{"anyOf": []any{text, schema{"const": false}, schema{"type": "array", "items": text, "minItems": 1, "maxItems": 2}}}
 	case key == "max_body":
 		return schema{"type": []string{"string", "integer"}}
 	case t == reflect.TypeFor[list]():

@@ -11,15 +11,16 @@ import (
 	"gatehouse/policy"
 )
 
-var errForm = errors.New("is neither METHOD URL [<- upload type] [-> response type], nor CONNECT host:port, nor DNS name [type] [= address]")
+var errForm = errors.New("is neither METHOD URL [<- upload type] [-> response type], nor CONNECT host:port, nor DNS name [type] [= address], nor PUBLISH name [METHOD] /path")
 
 // ParseTarget reads a passage as tests and explain write it:
 //
 //	METHOD URL [<- upload type] [-> response type]
 //	CONNECT host:port
 //	DNS name [type] [= address]
+//	PUBLISH name [METHOD] /path [<- upload type] [-> response type]
 //
-// A URL alone is a GET. The case comes without client and time: those are the
+// A URL alone is a GET, and so is a path. The case comes without client and time: those are the
 // caller's.
 func ParseTarget(s string) (policy.Case, error) {
 	words := strings.Fields(s)
@@ -32,6 +33,8 @@ func ParseTarget(s string) (policy.Case, error) {
 		c, err = connectCase(words[1:])
 	case words[0] == "DNS":
 		c, err = dnsCase(words[1:])
+	case words[0] == "PUBLISH":
+		c, err = publishCase(words[1:])
 	case strings.Contains(words[0], "://"):
 		c, err = requestCase("GET", words[0], words[1:])
 	case len(words) > 1 && strings.Contains(words[1], "://"):
@@ -93,6 +96,30 @@ func requestCase(method, target string, words []string) (policy.Case, error) {
 		c.Dest.Port = uint16(port)
 	}
 	err = messageTypes(&c, words)
+	return c, err
+}
+
+// publishCase reads what comes to a [[publish]]. The server behind it is not named:
+// that is the publish's to know.
+func publishCase(words []string) (policy.Case, error) {
+	c := policy.Case{Kind: policy.CasePublish, Method: "GET"}
+	if len(words) < 2 {
+		return c, errForm
+	}
+	c.Publish, words = words[0], words[1:]
+	if !strings.HasPrefix(words[0], "/") && len(words) > 1 {
+		c.Method, words = words[0], words[1:]
+	}
+	switch {
+	case strings.Contains(words[0], "://"):
+		return c, errors.New("has a URL; what comes to a publish is asked by its path, like PUBLISH emerge GET /api")
+	case !strings.HasPrefix(words[0], "/"):
+		return c, errForm
+	case strings.ToUpper(c.Method) != c.Method:
+		return c, fmt.Errorf("methods are written in capitals: %s", strings.ToUpper(c.Method))
+	}
+	c.Path = policy.NewPath(words[0])
+	err := messageTypes(&c, words[1:])
 	return c, err
 }
 

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"gatehouse/policy"
@@ -41,6 +42,10 @@ func (c *compiler) readTests() []question {
 					c.doc.report(codeTestForm, line.at(), fix, "%v", err)
 					continue
 				}
+				if target.Kind == policy.CasePublish && !c.knowsPublish(target.Publish) {
+					c.doc.report(codeTestForm, line.at(), "", "no [[publish]] is called %q", target.Publish)
+					continue
+				}
 				target.Client, target.At, target.AsIfInspected = client, at, true
 				if ok {
 					all = append(all, question{target, line, l.allow})
@@ -49,6 +54,10 @@ func (c *compiler) readTests() []question {
 		}
 	}
 	return all
+}
+
+func (c *compiler) knowsPublish(name string) bool {
+	return slices.ContainsFunc(c.published, func(p publishing) bool { return p.Name == name })
 }
 
 // asker is the client of a test: a group's first address, an address, or this

@@ -19,7 +19,7 @@ const module = "gatehouse/"
 // floors are the rooms, lowest first. A room imports only lower floors; inner
 // rooms stand on the floor of the room that holds them.
 var floors = [][]string{
-	{"policy", "internal/ca", "internal/clienthello", "internal/htpasswd", "internal/http1", "internal/servicetags", "vm"},
+	{"policy", "internal/ca", "internal/clienthello", "internal/htpasswd", "internal/http1", "internal/keypair", "internal/servicetags", "vm"},
 	{"internal/flow", "rules"},
 	{"proxy", "dnsallow", "metrics"},
 	{"appliance"},

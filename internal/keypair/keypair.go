@@ -1,0 +1,89 @@
+// Package keypair reads a TLS certificate with its private key from files, and
+// says what is wrong with them in words that help. It serves nothing, and does
+// not know whether anybody trusts the certificate.
+package keypair
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// mostBytes bounds a file: the longest chains take a few tens of kilobytes.
+const mostBytes = 1 << 20
+
+// Parse makes a certificate of a PEM file that holds its chain, the server's own
+// first, and of one that holds its key; the two may be one. now is the moment at
+// which it is to be valid. The error says what is wrong, and how to mend what is
+// often wrong with files that come from Windows.
+func Parse(chain, key []byte, now time.Time) (*tls.Certificate, error) {
+	for _, file := range [][]byte{chain, key} {
+		if err := readable(file); err != nil {
+			return nil, err
+		}
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return nil, errors.New(plain(err, chain, key))
+	}
+	leaf := pair.Leaf
+	switch {
+	case now.After(leaf.NotAfter):
+		return nil, fmt.Errorf("the certificate ended on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
+	case now.Before(leaf.NotBefore):
+		return nil, fmt.Errorf("the certificate begins on %s only; is the clock right?", leaf.NotBefore.UTC().Format(time.DateOnly))
+	case len(leaf.ExtKeyUsage) > 0 && !serves(leaf):
+		return nil, errors.New("the certificate is not one for a server (extended key usage)")
+	}
+	return &pair, nil
+}
+
+func readable(file []byte) error {
+	switch block, _ := pem.Decode(file); {
+	case len(file) > mostBytes:
+		return errors.New("the file is larger than 1 MiB")
+	case block == nil && bytes.HasPrefix(file, []byte{0x30}): // an ASN.1 sequence
+		return errors.New("it is no PEM but binary (PFX or DER); of a PFX make PEM with: openssl pkcs12 -in FILE.pfx -nodes -out FILE.pem")
+	case block == nil:
+		return errors.New("it holds nothing in PEM form (-----BEGIN …)")
+	}
+	return nil
+}
+
+// plain is what package tls found, by the commonest causes.
+func plain(err error, chain, key []byte) string {
+	switch {
+	case !holds(chain, "CERTIFICATE"):
+		return "it holds no certificate"
+	case holds(key, "ENCRYPTED PRIVATE KEY"), bytes.Contains(key, []byte("Proc-Type: 4,ENCRYPTED")):
+		return "the private key has a password, and nobody is there to type it; take it off with: openssl pkey -in FILE -out FILE"
+	case !holds(key, "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"):
+		return "it holds no private key"
+	}
+	return "the certificate and the key cannot be used together: " + err.Error()
+}
+
+// holds reports whether a PEM file has a block of one of the types.
+func holds(file []byte, types ...string) bool {
+	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
+		for _, t := range types {
+			if block.Type == t {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func serves(c *x509.Certificate) bool {
+	for _, u := range c.ExtKeyUsage {
+		if u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,140 @@
+package rules
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gatehouse/internal/keypair"
+	"gatehouse/policy"
+)
+
+// doorways checks where publishes listen and lead: not where somebody else
+// listens, and not back to this appliance.
+func (c *compiler) doorways() {
+	taken := slices.Clone(c.env.Doors)
+	for i := range c.published {
+		p := &c.published[i]
+		for k, at := range p.Listen {
+			if !at.IsValid() {
+				continue
+			}
+			if j := slices.IndexFunc(taken, func(d Door) bool { return sameDoor(d.At, at) }); j >= 0 {
+				c.doc.report(codeDoor, p.table.Listen.items[k].at(), "", "%s is taken by %s (%s)", at, taken[j].Key, taken[j].At)
+			}
+			taken = append(taken, Door{"the publish " + p.Name, at})
+		}
+	}
+	for i := range c.published {
+		c.ledBack(&c.published[i], taken)
+	}
+}
+
+// ledBack reports a publish whose server is an address that it may never lead to.
+// What names lead to shows when they are resolved.
+func (c *compiler) ledBack(p *publishing, doors []Door) {
+	addr := p.To.Host.Addr()
+	if !p.To.Host.IsIP() {
+		return
+	}
+	at := netip.AddrPortFrom(addr, p.To.Port)
+	treated := slices.ContainsFunc(c.env.TreatAsPublic, func(n netip.Prefix) bool { return n.Contains(addr) })
+	j := slices.IndexFunc(doors, func(d Door) bool { return d.At.Port() == at.Port() && d.At.Addr().Unmap() == addr })
+	switch {
+	case j >= 0:
+		c.doc.report(codeLedBack, p.table.To.at(), "", "%s is this gatehouse itself: %s listens there", at, doors[j].Key)
+	case !treated && policy.NeverPermitted(netip.PrefixFrom(addr, addr.BitLen())):
+		c.doc.report(codeLedBack, p.table.To.at(), "", "%s is an address that no rule leads to; name the server by its address on the school's network", addr)
+	}
+}
+
+// sameDoor reports whether two listeners would be in each other's way.
+func sameDoor(a, b netip.AddrPort) bool {
+	x, y := a.Addr().Unmap(), b.Addr().Unmap()
+	switch {
+	case a.Port() != b.Port() || a.Port() == 0:
+		return false
+	case x == y, x == netip.IPv6Unspecified(), y == netip.IPv6Unspecified(): // which takes IPv4 along
+		return true
+	}
+	return x.Is4() == y.Is4() && (x.IsUnspecified() || y.IsUnspecified())
+}
+
+// warnPublishes tells of publishes that will not be served, or open more than they
+// seem to.
+func (c *compiler) warnPublishes(p *policy.Policy) {
+	for i := range c.published {
+		pub := &c.published[i]
+		c.warnCertificate(pub)
+		c.warnRefused(p, pub)
+		c.warnOutward(pub)
+	}
+}
+
+// warnCertificate tells of TLS that cannot be spoken. Rules are checked on other
+// machines too, and the files may come later: so it is no error.
+func (c *compiler) warnCertificate(p *publishing) {
+	if p.TLS == nil {
+		return
+	}
+	chain, err := c.env.ReadFile(p.TLS.Chain)
+	key := chain
+	if err == nil && p.TLS.Key != p.TLS.Chain {
+		key, err = c.env.ReadFile(p.TLS.Key)
+	}
+	if err == nil {
+		_, err = keypair.Parse(chain, key, c.env.Now)
+	}
+	if err != nil {
+		var where *fs.PathError
+		if errors.As(err, &where) { // the path is in the line
+			err = where.Err
+		}
+		c.doc.report(codeCertificate, p.table.TLS.at(), "", "this cannot be used here: %v", err)
+	}
+}
+
+// warnRefused tells of a publish that a deny refuses all the same. It asks as the
+// first of its clients would.
+func (c *compiler) warnRefused(p *policy.Policy, pub *publishing) {
+	q := policy.Case{
+		Kind: policy.CasePublish, Publish: pub.Name, At: c.env.Now, Client: netip.AddrFrom4([4]byte{127, 0, 0, 1}),
+		Method: pub.Methods[0], Path: policy.NewPath("/"),
+	}
+	if !pub.Clients.Any {
+		q.Client = pub.Clients.Prefixes[0].Addr()
+	}
+	if pub.Paths != nil {
+		q.Path = policy.NewPath(strings.ReplaceAll(pub.Paths[0].String(), "*", "x"))
+	}
+	if v := p.Explain(q).Verdict; v.Reason == policy.DeniedByRule {
+		c.doc.report(codeShadowed, pub.table.at(), "", "%s %s for %s is refused all the same, by the deny %s", q.Method, q.Path, q.Client, ruleAndLine(v.Rule))
+	}
+}
+
+// warnOutward tells of clients that a publish alone makes permitted ones, where
+// some allow is for every permitted client: then it is for them too.
+func (c *compiler) warnOutward(p *publishing) {
+	known := slices.Clone(c.env.ClientsAllow)
+	for _, g := range c.spec.Groups {
+		known = append(known, g.From...)
+	}
+	var open *entry
+	for _, e := range c.entries {
+		switch {
+		case e.Deny || c.ended(e):
+		case e.Clients.Any && open == nil:
+			open = e
+		default:
+			known = append(known, e.Clients.Prefixes...)
+		}
+	}
+	for _, n := range p.Clients.Prefixes {
+		if open != nil && !prefixesCover(known, []netip.Prefix{n}) {
+			c.doc.report(codeOutward, p.table.Clients.at(), "", "nothing but this publish names %s, and the rule %s, which is for every permitted client, is for it too", n, open)
+			return
+		}
+	}
+}
