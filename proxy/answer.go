@@ -91,7 +91,7 @@ func (e *exchange) judgeBody(declared policy.MediaType) *refusal {
 // appendAnswer appends the head that goes to the client, and decides how the end
 // of the body is told: as the origin told it where the client understands that.
 func (e *exchange) appendAnswer(dst []byte, a *http1.Response) []byte {
-	d, declare, dropped := &e.answer, a.Declared, ownFields
+	d, declare, dropped := &e.answer, a.Declared, e.withheld()
 	switch {
 	case a.Body.Kind == http1.NoBody:
 		if e.head.Minor == 0 && declare.Kind == http1.Chunked {
@@ -100,7 +100,7 @@ func (e *exchange) appendAnswer(dst []byte, a *http1.Response) []byte {
 	case a.Body.Kind == http1.Sized:
 	case e.head.Minor == 0:
 		declare, d.untilClose, d.pick = http1.Body{}, true, true
-		dropped = append([]string{"Trailer"}, ownFields...)
+		dropped = append([]string{"Trailer"}, dropped...)
 	case a.Body.Kind == http1.UntilClose:
 		declare, d.wrap = http1.Body{Kind: http1.Chunked}, true
 	}
@@ -123,7 +123,7 @@ func inVersion(dst []byte, at, minor int) []byte {
 func (e *exchange) complete(l *link, err error) fate {
 	sent := e.upload.stop()
 	e.received = e.answer.octets
-	e.release(l, err == nil && sent && l.answer.Persistent())
+	e.release(l, err == nil && sent && l.answer.Persistent() && !e.bound(l))
 	switch {
 	case err != nil:
 		return e.breakOff()

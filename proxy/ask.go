@@ -238,9 +238,11 @@ func (e *exchange) send(l *link) error {
 
 func (e *exchange) appendRequest(dst []byte, w way) []byte {
 	h := &e.head.Request
-	h.Target.Authority = http1.Authority{Host: e.head.named.spell(e.dest.Host)}
-	if e.dest.Port != usualPort(e.secure()) {
-		h.Target.Authority.Port = e.dest.Port
+	if e.published == nil || h.Target.Authority.Host == nil {
+		h.Target.Authority = http1.Authority{Host: e.head.named.spell(e.dest.Host)}
+		if e.dest.Port != usualPort(e.secure()) {
+			h.Target.Authority.Port = e.dest.Port
+		}
 	}
 	changes := e.changes(w)
 	return http1.AppendRequest(dst, h, w.absolute, &changes)

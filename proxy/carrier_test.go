@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -17,14 +19,22 @@ import (
 )
 
 // carrier is how requests reach the gate, and from there their origin: on the
-// proxy port, or inside TLS that the gate looks into. What holds of the one holds
-// of the other, and the same tests say so.
-type carrier struct{ secure bool }
+// proxy port, inside TLS that the gate looks into, or through a published door. What
+// holds of the one holds of the other, and the same tests say so.
+type carrier struct{ secure, published bool }
 
-// overBoth runs a test over both carriers.
+// overBoth runs a test over both carriers of what goes out.
 func overBoth(t *testing.T, test func(*testing.T, carrier)) {
 	t.Run("plain", func(t *testing.T) { test(t, carrier{}) })
 	t.Run("inside TLS", func(t *testing.T) { test(t, carrier{secure: true}) })
+}
+
+// overAll runs a test over those of what comes in as well; where they are secure, TLS
+// is spoken on both sides. The publication is what the first rule says.
+func overAll(t *testing.T, test func(*testing.T, carrier)) {
+	overBoth(t, test)
+	t.Run("published", func(t *testing.T) { test(t, carrier{published: true}) })
+	t.Run("published over TLS", func(t *testing.T) { test(t, carrier{published: true, secure: true}) })
 }
 
 // originAuthority vouches for the origins of these tests.
@@ -90,7 +100,7 @@ func (over carrier) canned(t testing.TB, reply string, reset bool) int {
 
 // allow is a rule under which requests come by the carrier.
 func (over carrier) allow(host string, port int, change ...func(*policy.Rule)) policy.Rule {
-	if over.secure {
+	if over.secure && !over.published {
 		return allow(host, port, append(change, lookedInto)...)
 	}
 	return allow(host, port, append(change, plainHTTP)...)
@@ -106,7 +116,10 @@ func (over carrier) gate(t *testing.T, o options, rules ...policy.Rule) *gate {
 	o.over, o.config.Roots = over, originAuthority(t).Roots
 	g := newGate(t, o, rules...)
 	g.site = fmt.Sprintf("%s:%d", rules[0].Hosts[0], rules[0].Ports[0].First)
-	if over.secure {
+	switch {
+	case over.published:
+		g.publish(rules[0].Name)
+	case over.secure:
 		require.NoError(t, g.server.Inspect(inspectionCA()))
 	}
 	return g
@@ -144,8 +157,34 @@ func cutPort(site string) (host, port string, ok bool) {
 type https struct{ *tls.Conn }
 
 func (h https) Write(p []byte) (int, error) {
-	if _, err := h.Conn.Write(bytes.ReplaceAll(p, []byte("http://"), []byte("https://"))); err != nil {
+	if _, err := h.Conn.Write([]byte(carrier{secure: true}.spell(string(p)))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
+
+// spell writes what the tests say to a proxy as the carrier takes it.
+func (over carrier) spell(text string) string {
+	switch {
+	case over.published: // a server is asked for a path
+		text = strings.NewReplacer("OPTIONS http://"+www, "OPTIONS *http://"+www).Replace(text)
+		return targetOf.ReplaceAllStringFunc(text, func(target string) string {
+			switch target[len(target)-1] {
+			case '/':
+				return "/"
+			case '?':
+				return "/?"
+			}
+			if target[0] == '*' {
+				return "* "
+			}
+			return "/ "
+		})
+	case over.secure:
+		return strings.ReplaceAll(text, "http://", "https://")
+	}
+	return text
+}
+
+// targetOf is an absolute target up to what follows its authority.
+var targetOf = regexp.MustCompile(`\*?http://[a-z.0-9]+:[0-9]+[/? ]`)

@@ -27,6 +27,8 @@ type clientConn struct {
 	tunnel *tunnel
 	// redirect is how the connection came to the gateway port; nil elsewhere.
 	redirect *redirect
+	// entrance is the published door it came through; nil elsewhere.
+	entrance *Entrance
 	inside   atomic.Pointer[clientConn] // what is read inside the tunnel opened here
 	idle     atomic.Bool                // waits for a request
 

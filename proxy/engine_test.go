@@ -64,7 +64,7 @@ func opened(t *testing.T, over carrier) (g *gate, o *nettest.Origin, c, s *nette
 }
 
 func TestAPipeliningClientThatLeavesIsNoticed(t *testing.T) {
-	overBoth(t, testAPipeliningClientThatLeavesIsNoticed)
+	overAll(t, testAPipeliningClientThatLeavesIsNoticed)
 }
 
 func testAPipeliningClientThatLeavesIsNoticed(t *testing.T, over carrier) {
@@ -81,7 +81,7 @@ func testAPipeliningClientThatLeavesIsNoticed(t *testing.T, over carrier) {
 }
 
 func TestAConnectionThatEndedInThePoolCostsNobodyARequest(t *testing.T) {
-	overBoth(t, testAConnectionThatEndedInThePoolCostsNobodyARequest)
+	overAll(t, testAConnectionThatEndedInThePoolCostsNobodyARequest)
 }
 
 func testAConnectionThatEndedInThePoolCostsNobodyARequest(t *testing.T, over carrier) {
@@ -103,7 +103,7 @@ func testAConnectionThatEndedInThePoolCostsNobodyARequest(t *testing.T, over car
 }
 
 func TestARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T) {
-	overBoth(t, testARequestIsAskedTwiceOnlyWhereThatChangesNothing)
+	overAll(t, testARequestIsAskedTwiceOnlyWhereThatChangesNothing)
 }
 
 func testARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T, over carrier) {
@@ -140,7 +140,7 @@ func testARequestIsAskedTwiceOnlyWhereThatChangesNothing(t *testing.T, over carr
 }
 
 func TestAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T) {
-	overBoth(t, testAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain)
+	overAll(t, testAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain)
 }
 
 func testAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T, over carrier) {
@@ -182,7 +182,7 @@ func testAnOriginThatSaysMoreThanItWasAskedIsNotAskedAgain(t *testing.T, over ca
 // A trailer section that comes byte by byte is kept back with the size of 0 before
 // it, and then goes on whole.
 func TestTheLastChunkComesWhenItIsWhole(t *testing.T) {
-	overBoth(t, testTheLastChunkComesWhenItIsWhole)
+	overAll(t, testTheLastChunkComesWhenItIsWhole)
 }
 
 func testTheLastChunkComesWhenItIsWhole(t *testing.T, over carrier) {
@@ -210,15 +210,13 @@ func testTheLastChunkComesWhenItIsWhole(t *testing.T, over carrier) {
 
 // Head and body together, in every split: what arrives is the same.
 func TestAnySplitOfARequestMeansTheSame(t *testing.T) {
-	overBoth(t, testAnySplitOfARequestMeansTheSame)
+	overAll(t, testAnySplitOfARequestMeansTheSame)
 }
 
 func testAnySplitOfARequestMeansTheSame(t *testing.T, over carrier) {
 	g, o, c, s := opened(t, over)
 	whole := fmt.Sprintf("POST http://www.example.org:%[1]d/x HTTP/1.1\r\nHost: www.example.org:%[1]d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", o.Port)
-	if over.secure {
-		whole = strings.ReplaceAll(whole, "http://", "https://") // before it is split
-	}
+	whole = over.spell(whole) // before it is split
 	for cut := 1; cut < len(whole); cut += 7 {
 		c.Say("%s", whole[:cut])
 		c.Say("%s", whole[cut:])
@@ -230,7 +228,7 @@ func testAnySplitOfARequestMeansTheSame(t *testing.T, over carrier) {
 	}
 }
 
-func TestAStalledWriteIsBrokenOff(t *testing.T) { overBoth(t, testAStalledWriteIsBrokenOff) }
+func TestAStalledWriteIsBrokenOff(t *testing.T) { overAll(t, testAStalledWriteIsBrokenOff) }
 
 func testAStalledWriteIsBrokenOff(t *testing.T, over carrier) {
 	o := over.origin(t)
@@ -249,7 +247,7 @@ func testAStalledWriteIsBrokenOff(t *testing.T, over carrier) {
 }
 
 func TestAnAnswerThatIsMalformedIsNotPassedOn(t *testing.T) {
-	overBoth(t, testAnAnswerThatIsMalformedIsNotPassedOn)
+	overAll(t, testAnAnswerThatIsMalformedIsNotPassedOn)
 }
 
 func testAnAnswerThatIsMalformedIsNotPassedOn(t *testing.T, over carrier) {

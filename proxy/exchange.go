@@ -42,15 +42,16 @@ type exchange struct {
 
 // matter is what is of one request alone.
 type matter struct {
-	policy  *policy.Policy // taken once: one passage, one policy
-	now     time.Time      // when something was last waited for
-	head    *requestHead
-	dest    policy.Dest
-	user    string   // who logged in
-	upgrade string   // the protocol the client asks to switch to
-	tunnel  *tunnel  // what CONNECT opened
-	upload  *upload  // the request body, nil where there is none
-	answer  download // the response body
+	policy    *policy.Policy // taken once: one passage, one policy
+	now       time.Time      // when something was last waited for
+	head      *requestHead
+	dest      policy.Dest
+	user      string              // who logged in
+	upgrade   string              // the protocol the client asks to switch to
+	tunnel    *tunnel             // what CONNECT opened
+	upload    *upload             // the request body, nil where there is none
+	published *policy.Publication // where the request came to its door
+	answer    download            // the response body
 
 	errand errand // where a parent carries it
 
@@ -76,12 +77,14 @@ func (c *clientConn) newExchange() *exchange {
 	e.matter = matter{head: &c.head, policy: s.deps.Policy.Policy(), now: s.deps.Now(), end: "done"}
 	surface := policy.HTTP
 	switch e.passage = &c.passage; {
+	case c.entrance != nil:
+		surface = policy.Publish
 	case c.redirect != nil:
 		surface = policy.Gateway
 	case c.head.method == http.MethodConnect && c.tunnel == nil:
 		surface = policy.CONNECT
 	}
-	if surface != policy.HTTP {
+	if surface == policy.CONNECT || surface == policy.Gateway {
 		e.passage = &passage{} // may outlive the connection's goroutine
 	}
 	s.begin(e.passage, surface, c.addr, e.policy, e.now, c.cut)
@@ -113,9 +116,14 @@ func (e *exchange) leave() {
 	}
 }
 
-// secure reports whether the request came inside TLS that the gate looks into.
-// Then its origin is reached the same way.
-func (e *exchange) secure() bool { return e.client.tunnel != nil && e.client.tunnel.inspection != nil }
+// secure reports whether the origin is asked over TLS: where the request came inside
+// TLS that the gate looks into, and where it was published so.
+func (e *exchange) secure() bool {
+	if e.client.entrance != nil {
+		return e.published != nil && e.published.Secure
+	}
+	return e.client.tunnel != nil && e.client.tunnel.inspection != nil
+}
 
 // serve carries the exchange from its head to its end; f is what was wrong with
 // the head.
@@ -180,9 +188,9 @@ func (e *exchange) describeWay(p *policy.Permit) {
 // blame finds out whose fault it is that the origin gave no answer.
 func (e *exchange) blame(err error) *refusal {
 	var malformed http1.Error
-	var part *partRefused
-	if errors.As(e.upload.trouble(), &part) {
-		return refusalFor(part.verdict)
+	var refused *uploadRefused
+	if errors.As(e.upload.trouble(), &refused) {
+		return refusalOfBody(refused.verdict)
 	}
 	if errors.As(e.upload.trouble(), &malformed) {
 		return refusalOf(bad("The body of the request is not well-formed."))
@@ -273,7 +281,10 @@ func (e *exchange) refuse(r *refusal) fate {
 
 // mayTell reports whether the client may know the rules of the host it asked for.
 func (e *exchange) mayTell() bool {
-	return !e.faulty && e.policy.MayTell(e.client.addr, e.dest.Host)
+	if door := e.client.entrance; door != nil {
+		return !e.faulty && e.policy.MayTellOf(e.client.addr, door.Name)
+	}
+	return !e.faulty && !e.dest.Host.IsZero() && e.policy.MayTell(e.client.addr, e.dest.Host)
 }
 
 // guard ends the exchange, and nothing else, where something in it panicked.

@@ -35,7 +35,10 @@ type gate struct {
 	door     net.Listener
 	addr     string
 	over     carrier
-	site     string // host and port to which dial opens a tunnel, where the carrier is TLS
+	site     string    // host and port to which dial opens a tunnel, where the carrier is TLS
+	way      *Entrance // the published door, and where it is
+	wayIn    string
+	leave    func() // closes it, and waits
 }
 
 // fakeResolver knows names by heart and asks the policy about each address, as
@@ -153,7 +156,19 @@ func patient(c Config) Config {
 
 // swap puts rules into force.
 func (g *gate) swap(mode policy.Mode, rules ...policy.Rule) {
-	p, err := policy.Compile(policy.Spec{Mode: mode, Rules: rules, Inspection: g.over.secure, TreatAsPublic: []netip.Prefix{loopback}, SHA256: "5ha"})
+	spec := policy.Spec{Mode: mode, Rules: rules, Inspection: g.over.secure, TreatAsPublic: []netip.Prefix{loopback}, SHA256: "5ha"}
+	if g.over.published {
+		for i := range rules {
+			spec.Publications = append(spec.Publications, g.over.publication(&rules[i]))
+		}
+		spec.Rules = nil
+	}
+	g.swapSpec(spec)
+}
+
+// swapSpec puts a whole policy into force.
+func (g *gate) swapSpec(spec policy.Spec) {
+	p, err := policy.Compile(spec)
 	require.NoError(g.t, err)
 	g.live.Swap(p)
 }
@@ -223,7 +238,10 @@ func (g *gate) entry() *flow.Record {
 // dial connects to where requests are taken: the gate, or the inside of a tunnel.
 func (g *gate) dial() *nettest.Peer {
 	g.t.Helper()
-	if g.over.secure {
+	switch {
+	case g.over.published:
+		return g.enter()
+	case g.over.secure:
 		return g.inside(g.site)
 	}
 	return g.knock()

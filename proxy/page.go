@@ -24,6 +24,9 @@ type page struct {
 // which rule decided.
 func pageFor(r *refusal, dest policy.Dest, id string, tell bool) page {
 	p := page{What: "The gateway refused this request.", Reason: r.verdict.Reason.String(), ID: id, Why: r.why}
+	if r.verdict.Allowed() {
+		p.What = "The gateway permits this request, but could not get an answer."
+	}
 	if !dest.Host.IsZero() {
 		p.What = "The gateway refused access to " + dest.String() + "."
 		if r.verdict.Allowed() {

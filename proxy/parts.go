@@ -43,11 +43,11 @@ const (
 	given                     // up: it was let pass although it cannot be judged
 )
 
-// partRefused ends an upload of which a part is refused.
-type partRefused struct{ verdict policy.Verdict }
+// uploadRefused ends an upload of which a part is refused, or that is too large.
+type uploadRefused struct{ verdict policy.Verdict }
 
-func (p *partRefused) Error() string {
-	return "a part of the upload is refused: " + p.verdict.Reason.String()
+func (u *uploadRefused) Error() string {
+	return "the upload is refused: " + u.verdict.Reason.String()
 }
 
 // newParts reads the boundary of an upload; nil where it is no multipart.
@@ -240,7 +240,7 @@ func (u *upload) content(b []byte) error {
 	if u.parts.take(b) {
 		return nil
 	}
-	return &partRefused{*u.judged.Load()}
+	return &uploadRefused{*u.judged.Load()}
 }
 
 // ends looks at the end of the body.
@@ -248,7 +248,7 @@ func (u *upload) ends() error {
 	if u.parts.end() {
 		return nil
 	}
-	return &partRefused{*u.judged.Load()}
+	return &uploadRefused{*u.judged.Load()}
 }
 
 // verdict is what was decided about the parts where that is not that they may

@@ -26,10 +26,12 @@ type passage struct {
 	record *flow.Record  // the book's once the passage has ended
 	permit policy.Permit // the newest; only the carrier and his upload change it
 	// opaque: a tunnel nobody looks into, so that Inspect ends it.
-	opaque  bool
-	cut     func() // breaks off what carries the passage
-	stopped string // why it was broken off: an End of flow.Record
-	ended   bool
+	opaque bool
+	// entrance is the published door that the passage came through; nil elsewhere.
+	entrance *Entrance
+	cut      func() // breaks off what carries the passage
+	stopped  string // why it was broken off: an End of flow.Record
+	ended    bool
 
 	older, younger *passage // in the registry, whose lock guards them
 }
@@ -95,7 +97,7 @@ func (s *Server) begin(p *passage, surface policy.Surface, client netip.Addr, in
 		Group: inForce.Group(client), PolicySHA: inForce.SHA256(),
 	}
 	p.mu.Lock()
-	p.server, p.cut, p.opaque = s, cut, surface != policy.HTTP
+	p.server, p.cut, p.opaque = s, cut, surface != policy.HTTP && surface != policy.Publish
 	p.record, p.permit, p.stopped, p.ended = record, policy.Permit{}, "", false
 	p.mu.Unlock()
 	s.deps.Book.Opened(surface)

@@ -61,6 +61,18 @@ func refusalOf(f *flaw) *refusal {
 	return r
 }
 
+// refusalOfBody is the refusal of what is sent. One that is too large would be too
+// large the next time as well: so it is no 503, after which it would come again (RFC
+// 9110, section 15.5.14).
+func refusalOfBody(v policy.Verdict) *refusal {
+	r := refusalFor(v)
+	if v.Reason == policy.Limit {
+		r.status, r.kind = http.StatusRequestEntityTooLarge, "http_request_error"
+		r.why = "The request sends more than may be sent at once here."
+	}
+	return r
+}
+
 // failed is the answer where the gate said yes (v) and the world failed: such a
 // passage counts as allowed.
 func failed(v policy.Verdict, reason policy.Reason, status int, kind string) *refusal {
@@ -148,10 +160,10 @@ func timedOut(err error) bool {
 // append appends the whole refusal, head and page, as the client of e gets it.
 func (r *refusal) append(dst []byte, e *exchange) []byte {
 	id := e.passage.id()
-	tell := !e.dest.Host.IsZero() && e.mayTell()
+	tell := e.mayTell()
 	scratch := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(scratch)
-	form, page := preferred(&e.head.Fields), pageFor(r, e.dest, id, tell)
+	form, page := preferred(&e.head.Fields), pageFor(r, e.named(), id, tell)
 	body := page.append(scratch[:0], form)
 	dst = append(dst, "HTTP/1."...)
 	dst = append(dst, byte('0'+e.head.minor), ' ')

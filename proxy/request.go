@@ -10,6 +10,9 @@ import (
 
 // admit reads where the request wants to go and asks the policy.
 func (e *exchange) admit(f *flaw) *refusal {
+	if e.client.entrance != nil {
+		return e.admitPublished(f)
+	}
 	if f == nil {
 		e.dest, f = e.readTarget()
 	}
@@ -56,9 +59,7 @@ func clip(s string) string { return s[:min(len(s), 512)] }
 // judge asks the policy about a request.
 func (e *exchange) judge() *refusal {
 	h := e.head
-	if h.Minor == 1 { // HTTP/1.0 knows no Upgrade (RFC 9110, section 7.8)
-		e.upgrade = strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")
-	}
+	e.upgrade = h.asksUpgrade()
 	q := policy.Request{
 		At: e.now, Surface: policy.HTTP, Client: e.client.addr, Dest: e.dest, Secure: e.secure(),
 		Method: h.method, Path: policy.NewPath(h.path), Body: h.hasBody(), Upgrade: e.upgrade,
@@ -78,6 +79,15 @@ func (e *exchange) judge() *refusal {
 		e.upgrade = "" // a permitted one that cannot be carried: the origin may answer without it
 	}
 	return nil
+}
+
+// asksUpgrade is the protocol that the request asks to switch to. HTTP/1.0 knows no
+// Upgrade (RFC 9110, section 7.8).
+func (h *requestHead) asksUpgrade() string {
+	if h.Minor == 0 {
+		return ""
+	}
+	return strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")
 }
 
 // authority is a destination as Host and Via spell it.

@@ -45,7 +45,10 @@ type Config struct {
 	TunnelIdle time.Duration // a tunnel, or a stream in both directions, without a byte (1 h)
 	Stall      time.Duration // a peer that takes nothing more, or keeps back what it promised (5 min)
 	OriginIdle time.Duration // an origin connection kept for the next request (90 s)
-	Linger     time.Duration // reading on after a last answer, so that it arrives (2 s)
+	// PublishRate is how many requests a second one client may bring to published
+	// doors, and ten seconds' worth of them at once (100).
+	PublishRate int
+	Linger      time.Duration // reading on after a last answer, so that it arrives (2 s)
 	// Roots are whom the certificates of origins must come from where the gate
 	// looks inside TLS; nil: the system's.
 	Roots *x509.CertPool
@@ -95,6 +98,7 @@ type Server struct {
 	inspection atomic.Pointer[inspection] // nil: nothing is looked into
 	complaints complaints
 	logins     logins
+	rates      rates // of what comes to published doors
 
 	draining  atomic.Bool
 	busy      sync.WaitGroup   // one for each client connection
@@ -123,6 +127,7 @@ func New(config Config, deps Deps) *Server {
 		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
 		keeper:    keeper.New(config.TunnelIdle),
 		logins:    newLogins(),
+		rates:     rates{each: time.Second / time.Duration(config.PublishRate), next: map[netip.Addr]time.Time{}},
 		refusing:  make(chan struct{}, 64),
 		spare:     make(chan *clientConn),
 		dismissed: make(chan struct{}),
@@ -147,6 +152,7 @@ func (c *Config) fill() {
 	orInt(&c.Connections, 20000)
 	orInt(&c.PerClient, 4096)
 	orInt(&c.HeaderBytes, 65536)
+	orInt(&c.PublishRate, 100)
 	orTime(&c.HeadTime, 30*time.Second)
 	orTime(&c.KeepAlive, 2*time.Minute)
 	orTime(&c.Opening, 10*time.Second)
@@ -315,9 +321,12 @@ func (s *Server) work(c *clientConn) {
 
 func (s *Server) serve(c *clientConn) {
 	defer s.gone(c)
-	if c.redirect != nil {
+	switch {
+	case c.redirect != nil:
 		c.serveRedirected()
-	} else {
+	case c.entrance != nil:
+		c.servePublished()
+	default:
 		c.serve()
 	}
 	c.letGo()
@@ -326,7 +335,7 @@ func (s *Server) serve(c *clientConn) {
 // overLimit refuses a connection with 503. Only so many are told at one time:
 // beyond that a flood would cost more to refuse than to serve.
 func (s *Server) overLimit(c *clientConn) {
-	if c.redirect != nil { // no words reach it
+	if c.redirect != nil || c.veiled() { // no words reach it
 		defer s.busy.Done()
 		c.refuseAtTheDoor(false)
 		return

@@ -25,6 +25,8 @@ type upload struct {
 	failure atomic.Pointer[error]          // why it never will
 	done    chan struct{}                  // closed when the goroutine has ended; nil where there is none
 	parts   *parts                         // nil where nobody tells them apart
+	most    int64                          // octets of content that may come; published requests alone
+	tooMuch func(octets int64) error       // asked of one that has more; nil: any may come
 	judged  atomic.Pointer[policy.Verdict] // of them, where it is not that they pass
 	listens *atomic.Bool                   // cleared when nobody reads from the client any more
 }
@@ -36,18 +38,26 @@ func newUpload(e *exchange) *upload {
 	u := &upload{client: e.client, listens: &e.listens, chunked: e.head.Body.Kind == http1.Chunked, left: e.head.Body.Length}
 	u.chunks.Limits.HeadBytes = e.server.config.HeaderBytes
 	u.judgesParts(e)
+	u.judgesSize(e)
 	return u
 }
 
 // take checks the next piece. n bytes of it belong to the body, and pass is what
 // may go on now.
 func (u *upload) take(piece []byte) (n int, pass []byte, err error) {
-	if u.parts == nil {
+	if u.parts == nil && u.tooMuch == nil {
 		return u.frame(piece, nil)
 	}
-	n, pass, err = u.frame(piece, u.content)
-	if err == nil && u.whole.Load() {
+	var content func([]byte) error
+	if u.parts != nil {
+		content = u.content
+	}
+	n, pass, err = u.frame(piece, content)
+	if err == nil && u.parts != nil && u.whole.Load() {
 		err = u.ends()
+	}
+	if octets := u.octets.Load(); err == nil && u.tooMuch != nil && octets > u.most {
+		err = u.tooMuch(octets)
 	}
 	if err != nil {
 		u.whole.Store(false)

@@ -174,6 +174,7 @@ func (e *exchange) changes(w way) http1.Changes {
 			c.Set = []http1.Field{login}
 		}
 	}
+	e.forwarded(&c)
 	return c
 }
 

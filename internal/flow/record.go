@@ -25,6 +25,9 @@ type Record struct {
 	Group   string // the client's first group in the rules file
 	User    string // who logged in, where clients log in
 
+	// Publish is the door that a published request came to, by the publication's
+	// name; Host and Port are those of the server behind it.
+	Publish  string
 	Host     string
 	CNAME    []string   // the aliases that were followed, in order
 	IP       netip.Addr // the address that was dialled or answered first
