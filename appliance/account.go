@@ -215,6 +215,9 @@ func account(r *flow.Record, p *policy.Policy) Account {
 
 // passage is what was asked, in the words that explain takes.
 func passage(r *flow.Record) string {
+	if r.Publish != "" && r.Method != "" {
+		return "PUBLISH " + r.Publish + " " + r.Method + " " + r.Path
+	}
 	if r.Host == "" {
 		return "a request that was not read any further"
 	}
@@ -234,6 +237,14 @@ func passage(r *flow.Record) string {
 
 // caseOf is the passage of a Record as a question.
 func caseOf(r *flow.Record) (policy.Case, error) {
+	if r.Surface == policy.Publish {
+		c := policy.Case{
+			Kind: policy.CasePublish, At: r.Time, Client: r.Client, Publish: r.Publish, Method: r.Method, Path: policy.NewPath(r.Path),
+			Octets: r.Sent, Addr: r.IP,
+		}
+		sentAndReceived(&c, r)
+		return c, nil
+	}
 	host, err := policy.ParseHost(r.Host)
 	if err != nil {
 		return policy.Case{}, err
@@ -252,12 +263,18 @@ func caseOf(r *flow.Record) (policy.Case, error) {
 		c.Kind = policy.CaseConnect
 	default:
 		c.Kind, c.Method, c.Path, c.Secure = policy.CaseRequest, r.Method, policy.NewPath(r.Path), r.Protocol == policy.TLS
-		c.Upload, err = policy.ParseMediaType(r.Upload)
-		c.UploadStated = err == nil
-		c.Type, _ = policy.ParseMediaType(r.Type) // one that cannot be read is none that a rule lists
-		c.TypeStated = typeJudged(r)
+		sentAndReceived(&c, r)
 	}
 	return c, nil
+}
+
+// sentAndReceived adds the media types of a request and of its answer.
+func sentAndReceived(c *policy.Case, r *flow.Record) {
+	var err error
+	c.Upload, err = policy.ParseMediaType(r.Upload)
+	c.UploadStated = err == nil
+	c.Type, _ = policy.ParseMediaType(r.Type) // one that cannot be read is none that a rule lists
+	c.TypeStated = typeJudged(r)
 }
 
 // typeJudged reports whether the type that came back was judged: that of a 2xx

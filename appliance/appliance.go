@@ -64,6 +64,7 @@ type Appliance struct {
 	names     *dnsallow.Server
 	gate      *proxy.Server
 	doors     *listeners
+	entrances *entrances
 	wall      *wall // nil: the firewall is not ours to manage
 }
 
@@ -92,6 +93,7 @@ func New(o Options) *Appliance {
 	a.told = a.newTold()
 	a.wall = a.newWall()
 	a.gate = a.newGate(book)
+	a.entrances = newEntrances(a.gate, a.Log, a.Now)
 	a.names = a.newNames(book)
 	a.rulebook = a.newRulebook()
 	a.trial = &trial{
@@ -117,7 +119,8 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 	l := a.Config.Limits
 	return proxy.New(proxy.Config{
 		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
-		Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration, Roots: a.roots(), Parents: a.Config.parents(),
+		PublishRate: l.PublishRate, Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration,
+		Roots: a.roots(), Parents: a.Config.parents(),
 	}, proxy.Deps{
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
 		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Told: a.told,
@@ -172,6 +175,7 @@ func (a *Appliance) Listen() error {
 	if err != nil {
 		return err
 	}
+	doors.published = a.entrances.listeners
 	a.doors = doors
 	if err := a.asksItself(); err != nil {
 		doors.close()
@@ -226,6 +230,9 @@ func (a *Appliance) Addresses() map[string][]string {
 	}
 	for _, ln := range a.doors.metrics {
 		at["metrics"] = append(at["metrics"], ln.Addr().String())
+	}
+	if published := a.entrances.addresses(); len(published) > 0 {
+		at["publish"] = published
 	}
 	return at
 }

@@ -123,6 +123,7 @@ type LimitsConfig struct {
 	Dial        Duration `toml:"dial"`
 	TunnelIdle  Duration `toml:"tunnel_idle"`
 	HeaderBytes int      `toml:"header_bytes"`
+	PublishRate int      `toml:"publish_rate"` // requests a second of one client of published doors
 }
 
 // StateConfig says where the appliance keeps its own files.
@@ -142,7 +143,7 @@ func DefaultConfig() Config {
 	c.Azure.Fetch = "off"
 	c.Log = LogConfig{Decisions: "stdout", Format: "json", Days: 90, MiB: 1024}
 	c.Limits = LimitsConfig{
-		Connections: 20000, PerClient: 4096, HeaderBytes: 65536,
+		Connections: 20000, PerClient: 4096, HeaderBytes: 65536, PublishRate: 100,
 		Dial: Duration{8 * time.Second}, TunnelIdle: Duration{time.Hour},
 	}
 	c.State.Dir = "/var/lib/gatehouse"

@@ -63,7 +63,7 @@ func (c *configCheck) values() {
 	}{
 		{"dns.cache_mib", c.DNS.CacheMiB, 0}, {"log.days", c.Log.Days, 0}, {"log.mib", c.Log.MiB, 0},
 		{"limits.connections", c.Limits.Connections, 1}, {"limits.per_client", c.Limits.PerClient, 1},
-		{"limits.header_bytes", c.Limits.HeaderBytes, 1024},
+		{"limits.header_bytes", c.Limits.HeaderBytes, 1024}, {"limits.publish_rate", c.Limits.PublishRate, 1},
 	} {
 		if n.value < n.least {
 			c.report(n.path, codeSetting, fmt.Sprintf("%d is too small", n.value),

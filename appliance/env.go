@@ -19,7 +19,24 @@ func (c *Config) Env() rules.Env {
 	return rules.Env{
 		Zone: c.Timezone.Zone(), ClientsAllow: prefixesOf(c.Clients.Allow),
 		TreatAsPublic: prefixesOf(c.Addresses.TreatAsPublic), Inspection: c.Inspection.Enabled, Parents: c.parentNames(),
+		Doors: c.doors(),
 	}
+}
+
+// doors are the listeners of TCP.
+func (c *Config) doors() (all []rules.Door) {
+	for _, l := range []struct {
+		key  string
+		list []Address
+	}{
+		{"listen.proxy", c.Listen.Proxy}, {"listen.dns", c.Listen.DNS}, {"listen.admin", []Address{c.Listen.Admin}},
+		{"listen.metrics", c.Listen.Metrics}, {"listen.pac", c.Listen.PAC}, {"listen.gateway", c.Listen.Gateway},
+	} {
+		for _, a := range l.list {
+			all = append(all, rules.Door{Key: l.key, At: a.AddrPort})
+		}
+	}
+	return all
 }
 
 // EnvNow is the whole of what a rules file depends on at this moment, for

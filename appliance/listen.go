@@ -19,6 +19,9 @@ type listeners struct {
 	gateway []net.Listener
 	admin   net.Listener
 	control net.Listener // nil where state.dir cannot hold it
+	// published are the published doors, which come and go; nil: there are none.
+	// Whoever opens them closes them.
+	published func() []net.Listener
 
 	given *inheritance // what was open before us, as far as nobody has taken it
 }
@@ -144,7 +147,11 @@ func (l *listeners) streams() []net.Listener {
 // own reports whether dialling to would lead to one of these listeners.
 func (l *listeners) own(to netip.AddrPort) bool {
 	addr := to.Addr().Unmap().WithZone("")
-	for _, ln := range l.streams() {
+	all := l.streams()
+	if l.published != nil {
+		all = append(all, l.published()...)
+	}
+	for _, ln := range all {
 		tcp, ok := ln.Addr().(*net.TCPAddr)
 		if !ok || tcp.Port != int(to.Port()) {
 			continue

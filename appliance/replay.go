@@ -29,7 +29,7 @@ type Replay struct {
 	Decisions int       `json:"decisions"` // passages judged
 	// NotJudged counts those that no rules decide (bad requests, limits) or of
 	// which the log does not say enough: what the first bytes of a tunnel
-	// showed, an upgrade, a published request.
+	// showed, an upgrade.
 	NotJudged int      `json:"not_judged"`
 	Unread    int      `json:"unread"` // lines that are no decisions
 	Changes   []Change `json:"changes"`
@@ -114,7 +114,7 @@ func byRules(r *flow.Record) bool {
 	if r.Surface == policy.DNS {
 		return r.Query == "A" || r.Query == "AAAA" // no rule permits another type
 	}
-	return r.Surface != policy.Publish
+	return r.Surface != policy.Publish || r.Publish != "" // older logs do not say which
 }
 
 func (y *Replay) changed(r *flow.Record, asked policy.Case, v policy.Verdict, n int) {

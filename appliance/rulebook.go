@@ -51,6 +51,14 @@ func (s *Status) Policy() *policy.Policy {
 	return s.Loaded.Policy
 }
 
+// publishes are the ways in, none where nothing is in force.
+func (s *Status) publishes() []rules.Publish {
+	if s == nil || s.Loaded == nil {
+		return nil
+	}
+	return s.Loaded.Publishes
+}
+
 // Outcome is what became of one attempt to load the rules file.
 type Outcome struct {
 	Taken    bool

@@ -25,6 +25,7 @@ import (
 // failed while serving.
 func (a *Appliance) Run(ctx context.Context) error {
 	defer a.doors.close()
+	defer a.entrances.close()
 	defer a.resolver.Close()
 	stopLog := a.keepLog()
 	defer stopLog()
@@ -44,6 +45,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	<-serving.Done()
 	a.notify(daemon.SdNotifyStopping)
 	a.Log.Info("stopping: open passages may end within", "drain", a.Drain)
+	a.entrances.close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Drain)
 	defer cancel()
 	if err := a.gate.Shutdown(drain); err != nil {

@@ -40,8 +40,8 @@ func (a *Appliance) newWall() *wall {
 	return &wall{
 		firewall: firewall.New(firewall.Deps{Load: firewall.Nft, Table: new(firewall.Kernel).Table, Cut: firewall.CutFlows, Log: a.Log, Now: a.Now}),
 		plan: func() (firewall.Plan, *policy.Policy) {
-			p := a.live.Policy()
-			return a.Config.firewallPlan(p, a.Now()), p
+			s := a.rulebook.Status()
+			return a.Config.firewallPlan(s.Loaded, a.Now()), s.Policy()
 		},
 		log: a.Log, now: a.Now,
 	}
@@ -99,6 +99,7 @@ func routes() bool {
 // review ends what the rules in force do not permit.
 func (a *Appliance) review() {
 	a.gate.Review()
+	a.entrances.follow(a.rulebook.Status().publishes())
 	a.wall.renew(context.Background()) // bounded by the patience with nft
 }
 

@@ -8,13 +8,19 @@ import (
 
 	"gatehouse/appliance/firewall"
 	"gatehouse/policy"
+	"gatehouse/rules"
 )
 
 // Port is a TCP or UDP port.
 type Port uint16
 
-// firewallPlan is what the ruleset is made from under the rules of p.
-func (c *Config) firewallPlan(p *policy.Policy, at time.Time) firewall.Plan {
+// firewallPlan is what the ruleset is made from under the rules that are loaded; nil:
+// none are.
+func (c *Config) firewallPlan(loaded *rules.Loaded, at time.Time) firewall.Plan {
+	var p *policy.Policy
+	if loaded != nil {
+		p = loaded.Policy
+	}
 	plan := firewall.Plan{
 		SHA256: p.SHA256(), LAN: interfaceNames(c.Firewall.LAN), WAN: interfaceNames(c.Firewall.WAN),
 		Clients: p.Permitted(at), DNS: addrPorts(c.Listen.DNS), Gateway: addrPorts(c.Listen.Gateway),
@@ -35,6 +41,9 @@ func (c *Config) firewallPlan(p *policy.Policy, at time.Time) firewall.Plan {
 	serve("listen.admin", false, c.Listen.Admin)
 	serve("listen.metrics", false, c.Listen.Metrics...)
 	serve("listen.pac", false, c.Listen.PAC...)
+	if loaded != nil {
+		plan.Published = ways(loaded.Publishes, plan.Clients)
+	}
 	for _, port := range c.Firewall.Open {
 		plan.Open = append(plan.Open, uint16(port))
 	}
@@ -47,6 +56,18 @@ func (c *Config) firewallPlan(p *policy.Policy, at time.Time) firewall.Plan {
 	return plan
 }
 
+// ways are the published doors, each with who may come to it.
+func ways(list []rules.Publish, permitted []netip.Prefix) (all []firewall.Way) {
+	for _, p := range list {
+		w := firewall.Way{Name: p.Name, At: p.Listen, Clients: p.Clients.Prefixes}
+		if p.Clients.Any {
+			w.Clients = permitted
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
 func addrPorts(list []Address) []netip.AddrPort {
 	all := make([]netip.AddrPort, len(list))
 	for i, a := range list {
@@ -55,10 +76,10 @@ func addrPorts(list []Address) []netip.AddrPort {
 	return all
 }
 
-// Ruleset is the whole firewall as text for nft, under the rules of p. What names
-// lead to is not in it: that is pinned while gatehouse runs.
-func (c *Config) Ruleset(p *policy.Policy, at time.Time) string {
-	return firewall.Static(c.firewallPlan(p, at), p, at)
+// Ruleset is the whole firewall as text for nft, under rules. What names lead to is
+// not in it: that is pinned while gatehouse runs.
+func (c *Config) Ruleset(loaded *rules.Loaded, at time.Time) string {
+	return firewall.Static(c.firewallPlan(loaded, at), loaded.Policy, at)
 }
 
 // RemoveFirewall takes the firewall's table away, and nothing else.

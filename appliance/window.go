@@ -144,6 +144,10 @@ func (w window) Packs() []console.Pack {
 	return packs
 }
 
+// publishUse stands before the names of publishes among those of rules; no name holds
+// a space.
+const publishUse = "publish "
+
 // recent is what became of a rule's last passages.
 type recent struct {
 	state           string
@@ -159,6 +163,9 @@ func (w window) lately() map[string]*recent {
 		name := r.Verdict.RuleName()
 		if name == "" {
 			continue
+		}
+		if r.Surface == policy.Publish && r.Verdict.Reason != policy.DeniedByRule {
+			name = publishUse + name // publishes have names of their own
 		}
 		l := by[name]
 		if l == nil {
@@ -221,7 +228,11 @@ func (w window) Rules() console.Rules {
 	lately := w.lately()
 	for _, r := range s.Loaded.Review(v.File, w.Now(), 30*24*time.Hour, nil).Rules {
 		u := console.RuleUse{Rule: r.Name, Line: r.Line, Remarks: r.Remarks}
-		if l := lately[r.Name]; l != nil {
+		name := r.Name
+		if r.Kind == "publish" {
+			name = publishUse + name
+		}
+		if l := lately[name]; l != nil {
 			u.Uses, u.Last = l.uses, w.here(l.last)
 		}
 		v.Used = append(v.Used, u)

@@ -121,10 +121,10 @@ func TestAPublishedDoorIsNoProxy(t *testing.T) {
 func TestOverTLSTheHostIsTheNameThatTLSWasOpenedFor(t *testing.T) {
 	g, o := wayIn(t, carrier{published: true, secure: true}, options{})
 	for send, status := range map[string]int{
-		"GET /x HTTP/1.1\r\nHost: " + www + "\r\n\r\n":                         204,
-		"GET /x HTTP/1.1\r\nHost: other.example\r\n\r\n":                       421,
-		"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n":                           204,
-		"GET https://" + www + "/x HTTP/1.1\r\nHost: " + www + "\r\n\r\n":      204,
+		"GET /x HTTP/1.1\r\nHost: " + www + "\r\n\r\n":                        204,
+		"GET /x HTTP/1.1\r\nHost: other.example\r\n\r\n":                      421,
+		"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n":                          204,
+		"GET https://" + www + "/x HTTP/1.1\r\nHost: " + www + "\r\n\r\n":     204,
 		"GET https://other.example/x HTTP/1.1\r\nHost: other.example\r\n\r\n": 400,
 	} {
 		c := g.dial().Say("%s", send)

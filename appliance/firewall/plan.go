@@ -25,6 +25,8 @@ type Plan struct {
 	Clients []netip.Prefix // the permitted clients
 	// Served are the doors that others may come to.
 	Served []Door
+	// Published are the doors that only some may come to, wherever they come from.
+	Published []Way
 	// Open are further TCP ports of this machine that stay reachable.
 	Open []uint16
 	// Peers are gates that share an address with this one by VRRP.
@@ -48,6 +50,13 @@ type Door struct {
 	Name string // what, in a word or two
 	At   netip.AddrPort
 	UDP  bool
+}
+
+// Way is a [[publish]]: where it listens, and who may come.
+type Way struct {
+	Name    string
+	At      []netip.AddrPort
+	Clients []netip.Prefix
 }
 
 // Group is the clients for which some rules with via = "forward" speak.

@@ -78,6 +78,13 @@ func (w *writer) sets() {
 			w.pinSet(pinSet(i, f), "open to them by the "+what, f, elements(pins, i, f))
 		}
 	}
+	for i, p := range w.Published {
+		for _, f := range families {
+			if clients := f.prefixes(p.Clients); len(clients) > 0 {
+				w.set(publishedSet(i, f), "clients of the publish "+p.Name, f.kind, "interval", clients)
+			}
+		}
+	}
 	var ports []string
 	for _, r := range w.Ports {
 		ports = append(ports, portWord(r))
@@ -258,6 +265,9 @@ func (w *writer) input() {
 			w.rule("firewall.peers: VRRP", "%s saddr %s meta l4proto 112 accept", f.ip, from)
 		}
 	}
+	for i := range w.Published {
+		w.publishedDoor(i)
+	}
 	if len(w.WAN) > 0 {
 		w.rule("nothing new from the Internet", "iifname %s counter drop", quoted(w.WAN))
 	}
@@ -283,6 +293,25 @@ func (w *writer) serve(d Door) {
 	}
 	if match, ok := reach(d.At); ok {
 		w.rule(d.Name, "%s%s dport %d accept", match, transport, d.At.Port())
+	}
+}
+
+// publishedSet is the name of the set with the clients of a publish.
+func publishedSet(i int, f family) string { return fmt.Sprintf("published%d_%s", i+1, f.digit) }
+
+// publishedDoor lets in a publish's own clients, and nobody else. They are named, so
+// it does not matter by which interface they come.
+func (w *writer) publishedDoor(i int) {
+	p := w.Published[i]
+	for _, at := range p.At {
+		match, ok := reach(at)
+		for _, f := range families {
+			a := at.Addr().Unmap()
+			mine := a.Is4() == f.four || a == netip.IPv6Unspecified()
+			if ok && mine && len(f.prefixes(p.Clients)) > 0 {
+				w.rule("publish "+p.Name, "%s saddr @%s %stcp dport %d accept", f.ip, publishedSet(i, f), match, at.Port())
+			}
+		}
 	}
 }
 

@@ -54,6 +54,11 @@ func plans() map[string]Plan {
 			{Name: "admin", At: netip.MustParseAddrPort("127.0.0.1:9080")},
 			{Name: "metrics", At: netip.MustParseAddrPort("[2001:db8:20::1]:9081")},
 		},
+		Published: []Way{
+			{"emerge", doors("10.20.0.1:8443", "[2001:db8:20::1]:8443", "127.0.0.1:8444"), networks("10.30.0.0/16", "10.30.1.0/24", "2001:db8:30::/48")},
+			{"four", doors("[::]:8080"), networks("10.31.0.0/16")},
+			{"nobody", doors("10.20.0.1:8081"), networks("127.0.0.0/8")},
+		},
 		Open: []uint16{22}, Peers: networks("10.20.0.3/32", "fe80::3/128"),
 		DNS: doors("10.20.0.1:53", "[2001:db8:20::1]:53"), Gateway: doors("10.20.0.1:3129", "[2001:db8:20::1]:3129"),
 		Ports:   ports(80, 80, 443, 443, 5671, 5672, 9350, 9354),
@@ -68,6 +73,7 @@ func plans() map[string]Plan {
 		},
 	}
 	everywhere := inPath
+	everywhere.Published = []Way{{"emerge", doors("0.0.0.0:8080"), networks("10.30.0.0/16", "2001:db8:30::/48")}}
 	everywhere.LAN, everywhere.WAN, everywhere.Groups, everywhere.Pins, everywhere.Servers, everywhere.Open, everywhere.Peers = nil, nil, nil, nil, nil, nil, nil
 	everywhere.Served = []Door{{Name: "proxy", At: netip.MustParseAddrPort("[::]:3128")}, {Name: "proxy", At: netip.MustParseAddrPort("0.0.0.0:3127")}}
 	everywhere.DNS, everywhere.Gateway = doors("0.0.0.0:53"), doors("[::]:3129")

@@ -195,7 +195,15 @@ func (r report) summary(file string) string {
 	}
 	s := fmt.Sprintf("%s: %s, %s", file, count(errs, "error"), count(warnings, "warning"))
 	if r.Mode != "" {
-		s += fmt.Sprintf("; mode %s, %s, %s not enforced", r.Mode, count(r.Rules, "rule"), count(len(r.Unenforced), "clause"))
+		s += fmt.Sprintf("; mode %s, %s, ", r.Mode, count(r.Rules, "rule"))
+		switch n := len(r.loaded.Publishes); n {
+		case 0:
+		case 1:
+			s += "1 publish, "
+		default:
+			s += fmt.Sprintf("%d publishes, ", n)
+		}
+		s += count(len(r.Unenforced), "clause") + " not enforced"
 	}
 	return s
 }

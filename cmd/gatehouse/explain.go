@@ -33,6 +33,8 @@ the rule that came nearest and what would have to change. TARGET is one of
   METHOD URL [<- upload type] [-> response type]
   CONNECT host:port         a tunnel
   DNS name [type] [= addr]  a name, and where it leads
+  PUBLISH name [METHOD] /path [<- upload type] [-> response type]
+                            a request to a [[publish]]
   GH-XXXXXXXX               a decision of the running gate, by its id
 
 What is not stated is not judged. Exit code: 0 allowed, 1 denied, 2 error.`,
@@ -106,7 +108,13 @@ func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account
 	if err != nil {
 		return none, err
 	}
-	if config, _, err := files.ReadConfig(); err == nil && config != nil {
+	if c.Kind == policy.CasePublish {
+		note, err := ledTo(loaded, c.Publish)
+		if err != nil {
+			return none, err
+		}
+		notes = append(notes, note)
+	} else if config, _, err := files.ReadConfig(); err == nil && config != nil {
 		if note := relayNote(cmd.Context(), config.State.Dir, c.Dest.Host.Name()); note != "" {
 			notes = append(notes, note)
 		}
@@ -122,6 +130,18 @@ func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account
 	return a, nil
 }
 
+// ledTo says which server is behind a publish.
+func ledTo(loaded *rules.Loaded, name string) (string, error) {
+	pub := loaded.Policy.Publication(name)
+	switch {
+	case pub == nil:
+		return "", fmt.Errorf("no [[publish]] is called %q; see: gatehouse review", name)
+	case pub.To.Host.IsIP():
+		return "it leads to " + pub.To.String(), nil
+	}
+	return "it leads to " + pub.To.String() + "; where the name leads is not judged: explain asks no DNS server", nil
+}
+
 // complete adds what the flags say to the case, and says what was assumed.
 func (f explainFlags) complete(c *policy.Case) (notes []string, err error) {
 	c.At = time.Now()
@@ -132,8 +152,8 @@ func (f explainFlags) complete(c *policy.Case) (notes []string, err error) {
 	if c.Client, err = netip.ParseAddr(f.client); err != nil {
 		return nil, fmt.Errorf("--client: %q is no IP address; write one like 10.20.0.5", f.client)
 	}
-	if f.method+f.mediaType+f.upload != "" && c.Kind != policy.CaseRequest {
-		return nil, errors.New("--method, --type and --upload speak of a request; name a URL with them")
+	if f.method+f.mediaType+f.upload != "" && c.Kind != policy.CaseRequest && c.Kind != policy.CasePublish {
+		return nil, errors.New("--method, --type and --upload speak of a request; name a URL or a publish with them")
 	}
 	if f.method != "" {
 		c.Method = strings.ToUpper(f.method)
@@ -153,7 +173,7 @@ func (f explainFlags) complete(c *policy.Case) (notes []string, err error) {
 		}
 		*m.stated = true
 	}
-	if !c.Addr.IsValid() && !c.Dest.Host.IsIP() {
+	if !c.Addr.IsValid() && !c.Dest.Host.IsIP() && c.Kind != policy.CasePublish {
 		notes = append(notes, "where the name leads is not judged: explain asks no DNS server")
 	}
 	return notes, nil

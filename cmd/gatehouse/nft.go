@@ -64,6 +64,6 @@ func printRuleset(cmd *cobra.Command, config, rulesFile string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(cmd.OutOrStdout(), c.Ruleset(loaded.Policy, time.Now()))
+	_, err = io.WriteString(cmd.OutOrStdout(), c.Ruleset(loaded, time.Now()))
 	return err
 }

@@ -45,6 +45,9 @@ func JSON(dst []byte, r *Record) []byte {
 	o.millis("dur_ms", r.Duration)
 	o.text("end", r.ending())
 	o.number("status", int64(r.Status))
+	if r.Publish != "" {
+		o.text("publish", r.Publish)
+	}
 	if r.Parent != "" {
 		o.text("parent", r.Parent)
 	}

@@ -54,6 +54,7 @@ type jsonLine struct {
 	CNAME     []string   `json:"cname"`
 	IP        netip.Addr `json:"ip"`
 	Parent    string     `json:"parent"`
+	Publish   string     `json:"publish"`
 	Port      uint16     `json:"port"`
 	Protocol  string     `json:"protocol"`
 	Method    string     `json:"method"`
@@ -87,7 +88,7 @@ func ParseLine(line []byte) (*Record, error) {
 		ID: l.ID, Time: l.Time, Client: l.Client, Group: l.Group, User: l.User,
 		Host: l.Host, CNAME: l.CNAME, IP: l.IP, Port: l.Port, Method: l.Method, Path: l.Path, Upload: l.Upload, Status: l.Status,
 		PolicySHA: l.PolicySHA, Sent: l.Sent, Received: l.Received, FirstByte: millis(l.FirstByte), Duration: millis(l.Duration),
-		End: l.End, Fault: l.Fault, Detail: l.Detail, Parent: l.Parent, Repeats: l.Repeats,
+		End: l.End, Fault: l.Fault, Detail: l.Detail, Parent: l.Parent, Publish: l.Publish, Repeats: l.Repeats,
 	}
 	if r.Open = l.End == "open"; r.Open {
 		r.End = ""

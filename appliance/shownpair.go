@@ -1,0 +1,106 @@
+//go:build linux
+
+package appliance
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/internal/keypair"
+	"gatehouse/rules"
+)
+
+// shownPair is the certificate that a published door shows, from files that whoever
+// renews it writes anew. A nil *shownPair is a door without TLS.
+type shownPair struct {
+	files   rules.TLSFiles
+	current atomic.Pointer[tls.Certificate]
+	seen    [2]fileMark // when it was read
+	trouble error       // of the last reading
+}
+
+// fileMark tells whether a file has changed.
+type fileMark struct {
+	modified time.Time
+	size     int64
+}
+
+// newShownPair reads a certificate for the first time.
+func newShownPair(files rules.TLSFiles, now time.Time) (*shownPair, error) {
+	s := &shownPair{files: files}
+	return s, s.read(now)
+}
+
+// renew reads the files again where they have changed, or could not be used. The
+// certificate in use stays until there is another one that can be.
+func (s *shownPair) renew(now time.Time) error {
+	if s == nil || s.trouble == nil && s.marks() == s.seen {
+		return nil
+	}
+	if s.trouble = s.read(now); s.trouble != nil {
+		return fmt.Errorf("the certificate that is in its place now cannot be used, and the one before is still shown: %w", s.trouble)
+	}
+	return nil
+}
+
+func (s *shownPair) read(now time.Time) error {
+	s.seen = s.marks() // before: what changes while it is read is read again
+	chain, err := readPEM(s.files.Chain)
+	key := chain
+	if err == nil && s.files.Key != s.files.Chain {
+		key, err = readPEM(s.files.Key)
+	}
+	if err != nil {
+		return err
+	}
+	pair, err := keypair.Parse(chain, key, now)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.files.Chain, err)
+	}
+	s.current.Store(pair)
+	return nil
+}
+
+// readPEM reads a certificate or key; a mebibyte holds any.
+func readPEM(path string) ([]byte, error) {
+	text, err := readFile(path, 1<<20)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; make it readable for the user that gatehouse runs as", err)
+	}
+	return text, err
+}
+
+func (s *shownPair) marks() (marks [2]fileMark) {
+	for i, path := range []string{s.files.Chain, s.files.Key} {
+		if info, err := os.Stat(path); err == nil {
+			marks[i] = fileMark{info.ModTime(), info.Size()}
+		}
+	}
+	return marks
+}
+
+// config is how the door speaks TLS.
+func (s *shownPair) config(now func() time.Time) *tls.Config { return tlsOf(s.current.Load, now) }
+
+// endsSoon is how long before its end a certificate is worth a warning.
+const endsSoon = 14 * 24 * time.Hour
+
+// ending says that the certificate has ended, or will soon; empty: neither.
+func (s *shownPair) ending(now time.Time) string {
+	if s == nil {
+		return ""
+	}
+	end := s.current.Load().Leaf.NotAfter
+	switch {
+	case now.After(end):
+		return "its certificate ended on " + end.Format(time.DateOnly) + "; clients refuse it"
+	case end.Sub(now) < endsSoon:
+		return "its certificate ends on " + end.Format(time.DateOnly) + "; put a new one in its place"
+	}
+	return ""
+}
