@@ -63,12 +63,12 @@ func newBrowser(t *testing.T, g *gate) *browser {
 	require.NoError(t, chromedp.Do(tab)) // begins the browser, which lives as long as this context
 	b := &browser{Context: tab, t: t, origin: "http://" + g.admin}
 	require.NoError(t, chromedp.Listen(tab, b.note))
-	b.do(call(network.Enable, network.EnableParams{}), call(log.Enable, cdp.Empty{}), call(runtime.Enable, cdp.Empty{}))
+	b.do(command(network.Enable, network.EnableParams{}), command(log.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}))
 	return b
 }
 
-// call is a command of the browser's protocol as a step.
-func call[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+// command is one of the browser's protocol as a step.
+func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, c, params)
 		return err
@@ -116,8 +116,8 @@ func (b *browser) press(selector string) {
 	b.do(chromedp.WaitReady(chromedp.CSS("footer")))
 }
 
-// get runs a step that gives something.
-func get[T any](b *browser, step chromedp.Action[T]) T {
+// gives runs a step that gives something.
+func gives[T any](b *browser, step chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.Context, browserPatience)
 	defer cancel()
@@ -130,12 +130,12 @@ func get[T any](b *browser, step chromedp.Action[T]) T {
 // the debugger is not bound by it.
 func ask[T any](b *browser, expression string) T {
 	b.t.Helper()
-	return get(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	return gives(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 }
 
 func (b *browser) text() string {
 	b.t.Helper()
-	return get(b, chromedp.Text(chromedp.CSS("main")))
+	return gives(b, chromedp.Text(chromedp.CSS("main")))
 }
 
 // view is how somebody looks at the pages.
@@ -155,8 +155,8 @@ var views = []view{
 
 func (b *browser) look(v view) {
 	b.t.Helper()
-	b.do(call(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: v.width, Height: v.height, DeviceScaleFactor: 1, Mobile: v.mobile}),
-		call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: v.scheme}}}))
+	b.do(command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: v.width, Height: v.height, DeviceScaleFactor: 1, Mobile: v.mobile}),
+		command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: v.scheme}}}))
 }
 
 // picture keeps a picture of the page, where somebody wants them.
@@ -166,7 +166,7 @@ func (b *browser) picture(name string) {
 	if folder == "" {
 		return
 	}
-	png := get(b, chromedp.FullScreenshot(100))
+	png := gives(b, chromedp.FullScreenshot(100))
 	require.NoError(b.t, os.MkdirAll(folder, 0o755))
 	require.NoError(b.t, os.WriteFile(filepath.Join(folder, name+".png"), png, 0o644))
 }
