@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"gatehouse/appliance/alarm"
 	"gatehouse/dnsallow"
 	"gatehouse/internal/flow"
 	"gatehouse/metrics"
@@ -55,6 +56,8 @@ type Appliance struct {
 	tally     *metrics.Tally
 	used      *usedAddresses
 	day       flow.Day
+	troubles  *troubles   // for the alarm
+	bell      *alarm.Bell // nil: nobody is told
 	book      *flow.Book
 	rulebook  *rulebook
 	trial     *trial
@@ -87,9 +90,10 @@ func New(o Options) *Appliance {
 		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
-	a.used = new(usedAddresses)
-	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used, &a.day}, Faults: a.sinkFault}
+	a.used, a.troubles = new(usedAddresses), newTroubles()
+	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used, &a.day, a.troubles}, Faults: a.sinkFault}
 	a.book = book
+	a.bell = a.newBell()
 	a.told = a.newTold()
 	a.wall = a.newWall()
 	a.gate = a.newGate(book)

@@ -24,6 +24,7 @@ type Config struct {
 	Azure      AzureConfig     `toml:"azure"`
 	Firewall   FirewallConfig  `toml:"firewall"`
 	Log        LogConfig       `toml:"log"`
+	Alarm      AlarmConfig     `toml:"alarm"`
 	Limits     LimitsConfig    `toml:"limits"`
 	State      StateConfig     `toml:"state"`
 }
@@ -146,6 +147,7 @@ func DefaultConfig() Config {
 		Connections: 20000, PerClient: 4096, HeaderBytes: 65536, PublishRate: 100,
 		Dial: Duration{8 * time.Second}, TunnelIdle: Duration{time.Hour},
 	}
+	c.Alarm = AlarmConfig{MailTLS: "starttls", Repeat: Duration{24 * time.Hour}}
 	c.State.Dir = "/var/lib/gatehouse"
 	return c
 }
@@ -165,7 +167,7 @@ func address(s string) Address {
 func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	c := DefaultConfig()
 	at, problems := rules.Decode(name, text, &c)
-	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir} {
+	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir, &c.Alarm.MailPasswordFile} {
 		*path = beside(name, *path)
 	}
 	if c.Azure.Tags == "" && c.Azure.Fetch == fetchWeekly {

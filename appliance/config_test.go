@@ -20,7 +20,8 @@ func TestAFileOfDefaultsSaysWhatNoFileSays(t *testing.T) {
 	c, problems := ParseConfig("/etc/gatehouse/gatehouse.toml", text)
 	require.Empty(t, problems)
 	want := DefaultConfig()
-	for _, list := range []any{&c.Listen, &c.Clients, &c.DNS, &c.Addresses, &c.Firewall, &want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall} {
+	for _, list := range []any{&c.Listen, &c.Clients, &c.DNS, &c.Addresses, &c.Firewall, &c.Alarm,
+		&want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall, &want.Alarm} {
 		dropEmptyLists(reflect.ValueOf(list).Elem())
 	}
 	require.Equal(t, &want, c)

@@ -105,6 +105,13 @@ func (c *Control) UsedAddresses(ctx context.Context) (list []UsedAddress, err er
 	return list, json.Unmarshal(body, &list)
 }
 
+// TryAlarms has the appliance send an alarm that is none to everybody who is told,
+// and gives how it went in words.
+func (c *Control) TryAlarms(ctx context.Context) (well bool, words string, err error) {
+	status, body, err := c.ask(ctx, http.MethodPost, "/alarm")
+	return status == http.StatusOK, string(body), err
+}
+
 // Decision asks for the account of one of the last decisions.
 func (c *Control) Decision(ctx context.Context, id string) (Account, error) {
 	var a Account

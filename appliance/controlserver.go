@@ -38,6 +38,15 @@ func (a *Appliance) controlHandler() http.Handler {
 	})
 	mux.HandleFunc("POST /doctor", a.serveDoctor)
 	mux.HandleFunc("POST /ticket", a.serveTicket)
+	mux.HandleFunc("POST /alarm", func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(3 * time.Minute))
+		words, well := a.tryAlarms(r.Context())
+		plain(w)
+		if !well {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		io.WriteString(w, words)
+	})
 	mux.HandleFunc("GET /decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		found := a.find(r.Context(), strings.ToUpper(r.PathValue("id")))
 		if found == nil {

@@ -82,7 +82,7 @@ func requireDefaults(t *testing.T, where, text string) {
 	})
 	parsed, _ := ParseConfig("/etc/gatehouse/gatehouse.toml", []byte(text))
 	want := DefaultConfig()
-	for _, list := range []any{&parsed.Listen, &parsed.Clients, &parsed.DNS, &parsed.Addresses, &parsed.Firewall, &want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall} {
+	for _, list := range []any{&parsed.Listen, &parsed.Clients, &parsed.DNS, &parsed.Addresses, &parsed.Firewall, &parsed.Alarm, &want.Listen, &want.Clients, &want.DNS, &want.Addresses, &want.Firewall, &want.Alarm} {
 		dropEmptyLists(reflect.ValueOf(list).Elem())
 	}
 	require.Equal(t, &want, parsed)

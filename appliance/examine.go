@@ -42,6 +42,7 @@ func (a *Appliance) Examine(ctx context.Context, o doctor.Options) (doctor.Repor
 	report, err := a.examine(ctx, a.live.Policy(), o, a.gateCheck())
 	for pack, ready := range report.Ready {
 		a.tally.PackTried(pack, ready)
+		a.troubles.packTried(pack, ready)
 	}
 	return report, err
 }

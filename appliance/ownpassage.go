@@ -76,10 +76,10 @@ func (o *ownPassages) connect(ctx context.Context, _, address string) (net.Conn,
 	}
 	r := &flow.Record{
 		ID: flow.NewID(), Time: o.now(), Surface: policy.CONNECT, Client: localhost,
-		Host: dest.Host.String(), Port: dest.Port, Protocol: policy.TLS, End: "refused",
+		Host: dest.Host.String(), Port: dest.Port, End: "refused",
 	}
 	v, permit := o.policy.Connect(policy.Connect{At: r.Time, Surface: policy.CONNECT, Client: localhost, Dest: dest})
-	r.Verdict = v
+	r.Verdict, r.Protocol = v, v.Protocol
 	if !v.Allowed() {
 		return nil, o.refused(r)
 	}
@@ -104,19 +104,6 @@ func (o *ownPassages) connect(ctx context.Context, _, address string) (net.Conn,
 	}
 	r.Verdict.Reason = policy.UpstreamUnreachable
 	return nil, o.failed(r, err)
-}
-
-func destOf(address string) (policy.Dest, error) {
-	name, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return policy.Dest{}, err
-	}
-	host, err := policy.ParseHost(name)
-	if err != nil {
-		return policy.Dest{}, err
-	}
-	number, err := net.LookupPort("tcp", port)
-	return policy.Dest{Host: host, Port: uint16(number)}, err
 }
 
 func (o *ownPassages) refused(r *flow.Record) error {

@@ -146,6 +146,13 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 	if a.Config.Azure.Fetch == fetchWeekly {
 		a.fetchTags(ctx, &all)
 	}
+	if a.bell != nil {
+		all.Go(func() {
+			tick := time.NewTicker(lookEvery)
+			defer tick.Stop()
+			a.ringAlarms(ctx, tick.C)
+		})
+	}
 	if a.ca.dir != "" {
 		w := a.caWatcher()
 		all.Go(func() { w.run(ctx) })

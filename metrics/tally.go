@@ -52,6 +52,7 @@ type Tally struct {
 	upstream  *prometheus.HistogramVec
 	failures  *prometheus.CounterVec
 	parents   *prometheus.CounterVec
+	alarms    *prometheus.CounterVec
 	packs     *prometheus.GaugeVec
 	state     state
 
@@ -114,6 +115,8 @@ func (t *Tally) countNames(c Config) {
 		"Attempts at an upstream DNS server that brought no usable answer; one that was given up because another was quicker is none.", "upstream")
 	t.parents = counters(t.registry, "gatehouse_parent_failures_total",
 		"What a parent proxy did not do, by its name in gatehouse.toml and the cause.", "parent", "cause")
+	t.alarms = counters(t.registry, "gatehouse_alarms_total",
+		"Alarms to a person, by what they are about and whether they were sent; one that is tried again counts with each attempt.", "kind", "result")
 	entries, hits := func() float64 { return 0 }, func() float64 { return 0 }
 	if c.CacheEntries != nil {
 		entries = func() float64 { return float64(c.CacheEntries()) }
@@ -215,6 +218,9 @@ func (t *Tally) UpstreamAnswered(upstream string, took time.Duration, err error)
 // ParentFailed counts what a parent proxy did not do. Its name is that of the
 // configuration, and the cause one of a fixed list.
 func (t *Tally) ParentFailed(parent, cause string) { t.parents.WithLabelValues(parent, cause).Inc() }
+
+// Alarmed counts an alarm; kind and result are of fixed lists.
+func (t *Tally) Alarmed(kind, result string) { t.alarms.WithLabelValues(kind, result).Inc() }
 
 // Handler serves the tally in the formats of Prometheus.
 func (t *Tally) Handler() http.Handler {

@@ -59,7 +59,7 @@ allowed and denied. "gatehouse run" starts it with built-in defaults on loopback
 		return fmt.Errorf("%w; see: %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(extra()...)
-	root.AddCommand(newInit(), newRun(), newReload(), newApply(), newConfirm(), newRevert(), newCheck(), newFmt(), newExplain(), newPacks(), newReview(), newReplay(), newBackup(), newRestore(), newDoctor(), newPAC(), newNft(), newAzure(), newCA(), newHealthcheck(), newVersion())
+	root.AddCommand(newInit(), newRun(), newReload(), newApply(), newConfirm(), newRevert(), newCheck(), newFmt(), newExplain(), newPacks(), newReview(), newReplay(), newBackup(), newRestore(), newDoctor(), newAlarm(), newPAC(), newNft(), newAzure(), newCA(), newHealthcheck(), newVersion())
 	hint(root)
 	return root
 }
