@@ -45,8 +45,7 @@ func (s *site) published() string {
 // take puts rules into force.
 func (s *site) take(rules string) string {
 	s.t.Helper()
-	s.setRules(rules)
-	status, body := s.admin("POST", "/-/reload")
+	status, body := s.reload(rules)
 	require.Equal(s.t, 200, status, body)
 	return body
 }
@@ -106,12 +105,11 @@ func TestPublishedDoorsFollowTheRules(t *testing.T) {
 func TestADecisionAtAPublishedDoorIsExplained(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, publishText)
-	resp, err := http.Get("http://" + s.published() + "/other")
+	resp, err := browser.Get("http://" + s.published() + "/other")
 	require.NoError(t, err)
 	resp.Body.Close()
 	id := resp.Header.Get("X-Gatehouse-Decision")
-	a, err := NewControl(filepath.Join(s.dir, "state")).Decision(t.Context(), id)
-	require.NoError(t, err)
+	a := s.account(id)
 	require.Equal(t, "denied path-not-listed emerge", a.Verdict+" "+a.Reason+" "+a.Rule)
 	require.Equal(t, "PUBLISH emerge GET /other", a.Passage)
 	require.Equal(t, `add "/other" to paths`, a.Nearest.Change)
