@@ -258,7 +258,7 @@ func (w *writer) input() {
 	w.rule("the machine itself", "iif \"lo\" accept")
 	w.rule("answers", "ct state established,related accept")
 	w.rule("no part of any connection", "ct state invalid drop")
-	w.rule("ping, errors, neighbours", "meta l4proto { icmp, ipv6-icmp } accept")
+	w.rule("ping, errors, neighbours", "meta l4proto { icmp, icmpv6 } accept")
 	w.rule("DHCP for this machine", "udp dport { 68, 546 } accept")
 	for _, f := range families {
 		for _, from := range f.prefixes(w.Peers) {
