@@ -304,3 +304,34 @@ func TestAnAttemptThatWasGivenUpBlamesNobody(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, blame(late, os.ErrDeadlineExceeded), os.ErrDeadlineExceeded, "all time was used up: that is the upstream's doing")
 }
+
+// overheard sends a lie, right in all but where it comes from, to whoever asked:
+// from another port, and from another address with the right port.
+func overheard(t *testing.T, up *nettest.DNS, w dns.ResponseWriter, q *dns.Msg) {
+	_, port, err := net.SplitHostPort(up.Addr)
+	require.NoError(t, err)
+	lie, err := forged(up, q).Pack()
+	require.NoError(t, err)
+	for _, from := range []string{"127.0.0.1:0", "127.0.0.9:" + port} {
+		stranger, err := net.ListenPacket("udp4", from)
+		require.NoError(t, err)
+		_, err = stranger.WriteTo(lie, w.RemoteAddr())
+		require.NoError(t, err)
+		stranger.Close()
+	}
+}
+
+func TestAnAnswerFromElsewhereIsNotHeard(t *testing.T) {
+	up := nettest.NewDNS(t, asked+". 300 IN A 93.184.216.34")
+	up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+		if !overTCPOnly(w) {
+			overheard(t, up, w, q)
+		}
+		w.WriteMsg(up.Honest(q))
+	})
+	f, err := resolverTo(t, up, newClock()).lookup(context.Background(), question{asked, dns.TypeA})
+	require.NoError(t, err)
+	require.Len(t, f.addresses, 1)
+	require.Equal(t, "93.184.216.34", f.addresses[0].addr.String())
+	require.Equal(t, []string{"A 93.184.216.34"}, answers(askedByPost(t, up).ask(t, query(asked+".", dns.TypeA))))
+}
