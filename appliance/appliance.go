@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"gatehouse/appliance/alarm"
@@ -127,10 +128,18 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 		Roots: a.roots(), Parents: a.Config.parents(),
 	}, proxy.Deps{
 		Policy: a.live, Resolver: a.resolver, Book: book, Log: a.Log, Now: a.Now,
-		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Told: a.told,
+		Own: func(to netip.AddrPort) bool { return a.doors.own(to) }, Local: a.local, Told: a.told,
 		ParentAddresses: a.resolver.Addresses,
 		ParentFault:     func(f *proxy.ParentFault) { a.tally.ParentFailed(f.Parent, string(f.Cause)) },
 	})
+}
+
+// local reports whether addr is this machine's, but for what addresses.treat_as_public
+// names: a test bed publishes what it runs itself.
+func (a *Appliance) local(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	treated := slices.ContainsFunc(a.Config.Addresses.TreatAsPublic, func(n Network) bool { return n.Contains(addr) })
+	return !treated && (addr.IsUnspecified() || ofThisMachine(addr))
 }
 
 // roots are whom the gate and the doctor trust; nil: whom the system does.

@@ -141,6 +141,44 @@ func TestWhatIsTheAppliancesOwn(t *testing.T) {
 	}
 }
 
+// ownAddress is an address of this machine that a rule may lead to; the test is skipped
+// where there is none.
+func ownAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	list, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, a := range list {
+		if n, err := netip.ParsePrefix(a.String()); err == nil && n.Addr().Is4() && n.Addr().IsPrivate() {
+			return n.Addr()
+		}
+	}
+	t.Skip("this machine has no private address")
+	return netip.Addr{}
+}
+
+func TestWhatIsThisMachines(t *testing.T) {
+	a := &Appliance{Options: Options{Config: &Config{Addresses: AddressesConfig{TreatAsPublic: []Network{{netip.MustParsePrefix("127.0.0.0/8")}}}}}}
+	for addr, want := range map[string]bool{
+		"127.0.0.1": false, "::ffff:127.0.0.1": false, // as a test bed has it
+		"::1": true, "0.0.0.0": true, "::": true, "192.0.2.7": false, "2001:db8::7": false,
+	} {
+		require.Equal(t, want, a.local(netip.MustParseAddr(addr)), addr)
+	}
+	require.True(t, a.local(ownAddress(t)))
+}
+
+func TestAPublishNeverLeadsToWhatElseRunsHere(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(ownAddress(t), 0).String())
+	require.NoError(t, err)
+	defer ln.Close()
+	s := newSite(t, rulesText)
+	s.take(strings.Replace(publishText, "127.0.0.1:PORT", ln.Addr().String(), 1))
+	status, body := s.ask("GET", "http://"+s.published()+"/api/x", nil)
+	require.Equal(t, 403, status, body)
+	require.Contains(t, body, "address-not-allowed")
+}
+
 func TestEveryIPv4AddressIsNoIPv6Address(t *testing.T) {
 	l, err := openListeners(ListenConfig{
 		Proxy: []Address{address("0.0.0.0:0")}, DNS: []Address{address("0.0.0.0:0")},

@@ -28,6 +28,9 @@ func (p Permit) Policy() *Policy { return p.issuer }
 // Dest is where the passage leads. For a DNS question the port is 0.
 func (p Permit) Dest() Dest { return p.facts.dest }
 
+// Surface is where the passage was asked for; meaningless for the zero value.
+func (p Permit) Surface() Surface { return p.facts.surface }
+
 // Client is who asked.
 func (p Permit) Client() netip.Addr { return p.facts.client }
 

@@ -213,7 +213,10 @@ func (p *Policy) judgePublished(f *facts) Verdict {
 		v = denied(DeniedByRule, deny)
 	}
 	v.Protocol, v.Parent = s.expected, "direct"
-	return p.inMode(f, &s, v)
+	if v = p.inMode(f, &s, v); v.Would && f.octets > pub.MaxBody { // what only the mode lets come this far
+		return Verdict{Reason: Limit, Rule: pub.allow.Rule, Protocol: v.Protocol, Parent: v.Parent}
+	}
+	return v
 }
 
 // surveyPublished is survey with the publication in the place of the allows.

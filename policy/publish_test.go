@@ -262,6 +262,12 @@ func TestAPublicationInMonitorMode(t *testing.T) {
 	require.Equal(t, "would_deny method-not-listed", v.String()+" "+v.Reason.String())
 	v, _ = p.Answer(policy.Answer{At: now, Permit: permit, Addr: server})
 	require.Equal(t, "would_deny method-not-listed", v.String()+" "+v.Reason.String(), "its server is at a private address, and may be")
+	v, permit = p.Published(comingIn(func(q *policy.Published) { q.Method, q.Body, q.Octets = "DELETE", true, 1000 }))
+	require.Equal(t, "would_deny method-not-listed", v.String()+" "+v.Reason.String())
+	v, _ = p.Body(policy.Body{At: now, Permit: permit, Octets: 1001})
+	require.Equal(t, "denied limit", v.String()+" "+v.Reason.String(), "as it grows")
+	v, _ = p.Published(comingIn(func(q *policy.Published) { q.Method, q.Body, q.Octets = "DELETE", true, 1001 }))
+	require.Equal(t, "denied limit", v.String()+" "+v.Reason.String(), "too large for what only the mode lets pass")
 	for reason, change := range map[policy.Reason]func(*policy.Published){
 		policy.Limit:           func(q *policy.Published) { q.Octets = 1001 },
 		policy.DeniedByRule:    func(q *policy.Published) { q.Method = "TRACE" },

@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	// errOwnListener: every judged address is one of the appliance's own doors.
-	errOwnListener = errors.New("the address is one of the gate's own listeners")
+	// errOwnListener: every judged address is one of the appliance's own doors, or, for
+	// what comes in, one of its machine's.
+	errOwnListener = errors.New("the address is one of the gate's own listeners, or leads from a published door to this machine")
 	errNoPermit    = errors.New("no permit for a single address was given")
 	errDialTimeout = errors.New("no address answered in time")
 )
@@ -24,6 +25,7 @@ type dialer struct {
 	timeout time.Duration // all attempts
 	stagger time.Duration // from one attempt to the next
 	own     func(netip.AddrPort) bool
+	local   func(netip.Addr) bool
 	parents []*parent.Proxy // in the order in which they are tried
 }
 
@@ -91,14 +93,15 @@ func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPCon
 }
 
 // passable holds the judged addresses against the gate's own doors, which no
-// rule, literal or alias may lead to.
+// rule, literal or alias may lead to. What comes in may lead to nothing at all on this
+// machine: many a service trusts whoever asks from the machine itself.
 func (d *dialer) passable(permits []policy.Permit) ([]policy.Permit, error) {
 	var list []policy.Permit
 	for _, p := range permits {
 		switch {
 		case !p.Valid() || !p.Addr().IsValid():
 			return nil, errNoPermit
-		case !d.own(addrPort(p)):
+		case !d.own(addrPort(p)) && !(p.Surface() == policy.Publish && d.local(p.Addr())):
 			list = append(list, p)
 		}
 	}

@@ -121,9 +121,11 @@ func (e *exchange) judgePublished() *refusal {
 // the spellings that frameworks heed. The server may do so: they must be permitted
 // as well.
 func overriding(f *http1.Fields) (methods []string) {
-	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
-		for _, value := range values(f, name) {
-			methods = append(methods, strings.ToUpper(strings.TrimSpace(value)))
+	for i := range f.Len() {
+		name, value := f.Line(i)
+		switch variable(name) {
+		case "X_HTTP_METHOD_OVERRIDE", "X_HTTP_METHOD", "X_METHOD_OVERRIDE":
+			methods = append(methods, strings.ToUpper(strings.TrimSpace(string(value))))
 		}
 	}
 	return methods
@@ -211,15 +213,43 @@ func (u *upload) judgesSize(e *exchange) {
 	}
 }
 
-// hearsay are the fields by which proxies tell servers who asks, for what, and how
-// it came. Whatever a client says in them is its own invention: the gate says what it
-// knows. The last ones have servers serve another path than the one that was judged,
-// or go through another proxy.
-var hearsay = []string{
-	ownField, "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server",
-	"X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-By", "X-Forwarded", "Forwarded-For", "Front-End-Https",
-	"X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "X-Originating-IP", "X-Remote-IP", "X-Remote-Addr", "X-Remote-User",
-	"X-Host", "X-Original-Host", "X-Url-Scheme", "X-Original-URL", "X-Rewrite-URL", "Proxy",
+// variable is a field's name as those servers see it that hand fields on as variables:
+// RFC 3875, section 4.1.18, makes one of "-" and "_", and some make one of all that is
+// neither letter nor digit.
+func variable(name []byte) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z':
+			return r - 'a' + 'A'
+		case 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+			return r
+		}
+		return '_'
+	}, string(name))
+}
+
+// invented are the fields by which proxies tell servers who asks, for what, and how it
+// came, as variables. Whatever a client says in them is its own invention: the gate says
+// what it knows. The last ones have servers serve another path than the one that was
+// judged, or go through another proxy. All of X-Forwarded-* and X-Original-* are of them.
+var invented = map[string]bool{
+	variable([]byte(ownField)): true, "FORWARDED": true, "X_FORWARDED": true, "FORWARDED_FOR": true, "FRONT_END_HTTPS": true,
+	"X_REAL_IP": true, "X_CLIENT_IP": true, "X_CLUSTER_CLIENT_IP": true, "TRUE_CLIENT_IP": true, "CF_CONNECTING_IP": true,
+	"X_ORIGINATING_IP": true, "X_REMOTE_IP": true, "X_REMOTE_ADDR": true, "X_REMOTE_USER": true, "X_PROXYUSER_IP": true,
+	"X_MS_FORWARDED_CLIENT_IP": true, "X_AZURE_CLIENTIP": true, "X_ARR_CLIENTCERT": true, "X_SSL_CLIENT_CERT": true,
+	"X_HOST": true, "X_URL_SCHEME": true, "X_REWRITE_URL": true, "PROXY": true,
+}
+
+// hearsay are the names of the invented fields in a head, as they are spelt there.
+func hearsay(f *http1.Fields) (names []string) {
+	for i := range f.Len() {
+		name, _ := f.Line(i)
+		v := variable(name)
+		if invented[v] || strings.HasPrefix(v, "X_FORWARDED_") || strings.HasPrefix(v, "X_ORIGINAL_") {
+			names = append(names, string(name))
+		}
+	}
+	return names
 }
 
 // forwarded replaces what the client said of its way by what the gate knows of it (RFC
@@ -237,7 +267,7 @@ func (e *exchange) forwarded(c *http1.Changes) {
 	if e.client.addr.Is6() {
 		node = `"[` + client + `]"`
 	}
-	c.Drop = hearsay
+	c.Drop = hearsay(&e.head.Fields)
 	for _, f := range [...]struct{ name, value string }{
 		{"X-Forwarded-For", client}, {"X-Forwarded-Host", string(host.Append(nil))}, {"X-Forwarded-Proto", proto},
 		{"Forwarded", "for=" + node + `;host="` + string(host.Append(nil)) + `";proto=` + proto},
@@ -267,15 +297,23 @@ func (e *exchange) bound(l *link) bool {
 		l.answer.Status == http.StatusUnauthorized && logsInConnection(&l.answer.Fields, "WWW-Authenticate")
 }
 
+// logsInConnection looks at the start of each member of the fields of a name, for a list
+// of challenges may be in one (RFC 9110, section 11.6.1). A comma inside a quoted string
+// costs no more than a connection.
 func logsInConnection(f *http1.Fields, name string) bool {
 	for i := range f.Len() {
 		n, value := f.Line(i)
 		if len(n) != len(name) || !strings.EqualFold(string(n), name) {
 			continue
 		}
-		scheme, _, _ := strings.Cut(string(value), " ")
-		if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
-			return true
+		for member := range strings.SplitSeq(string(value), ",") {
+			scheme := strings.TrimLeft(member, " \t")
+			if end := strings.IndexAny(scheme, " \t"); end >= 0 {
+				scheme = scheme[:end]
+			}
+			if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
+				return true
+			}
 		}
 	}
 	return false

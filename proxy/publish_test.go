@@ -50,7 +50,10 @@ func TestTheServerHearsFromTheGateWhoAsks(t *testing.T) {
 		g, o := wayIn(t, over, options{})
 		proto := map[bool]string{false: "http", true: "https"}[over.secure]
 		lies := "X-Forwarded-For: 10.0.0.1\r\nx-forwarded-host: evil.example\r\nX-Forwarded-Proto: gopher\r\nForwarded: for=10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\n" +
-			"X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nProxy: http://evil.example\r\nX-Gatehouse-Decision: GH-FAKE\r\n"
+			"X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nProxy: http://evil.example\r\nX-Gatehouse-Decision: GH-FAKE\r\n" +
+			"X_Forwarded_For: 10.0.0.1\r\nX-Forwarded-Client-Cert: x\r\nx-forwarded-anything: x\r\nX.Original.Method: x\r\nx_original-url: /admin\r\n" +
+			"X-ARR-ClientCert: x\r\nX-SSL-Client-Cert: x\r\nX-MS-Forwarded-Client-IP: 10.0.0.1\r\nX-Azure-ClientIP: 10.0.0.1\r\nCF-Connecting-IP: 10.0.0.1\r\n" +
+			"True-Client-IP: 10.0.0.1\r\nX-ProxyUser-Ip: 10.0.0.1\r\nX_Real_IP: 10.0.0.1\r\nX-Client-IP: 10.0.0.1\r\n"
 		c := g.dial().Say("GET /api HTTP/1.1\r\nHost: WWW.Example.ORG:8443\r\n%sX-Stays: 1\r\n\r\n", lies)
 		s := o.Take(t)
 		require.Equal(t, "GET /api HTTP/1.1\r\nHost: www.example.org:8443\r\nX-Stays: 1\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: www.example.org:8443\r\n"+
@@ -91,6 +94,7 @@ func TestAPublishedDoorIsNoProxy(t *testing.T) {
 		{"a body in the way of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, policy.BadRequest},
 		{"an upgrade", "GET /x HTTP/1.1\r\nHost: HERE\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 403, policy.UpgradeNotListed},
 		{"a method that overrides", "POST /x HTTP/1.1\r\nHost: HERE\r\nX-HTTP-Method-Override: delete\r\nContent-Length: 0\r\n\r\n", 403, policy.MethodNotListed},
+		{"one that is spelt as a variable", "POST /x HTTP/1.1\r\nHost: HERE\r\nX_http_Method-Override: delete\r\nContent-Length: 0\r\n\r\n", 403, policy.MethodNotListed},
 		{"a permitted one", "POST /x HTTP/1.1\r\nHost: HERE\r\nX-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n\r\n", 204, policy.Matched},
 		{"a request that was here before", "GET /x HTTP/1.1\r\nHost: HERE\r\nVia: 1.1 gatehouse\r\n\r\n", 502, policy.Loop},
 	} {
@@ -215,6 +219,25 @@ func TestAPublicationNeverLeadsToTheGateItself(t *testing.T) {
 	o.Untouched(t)
 }
 
+// What listens beside the gate may trust whoever asks from the machine itself.
+func TestAPublicationNeverLeadsToThisMachine(t *testing.T) {
+	local := Deps{Local: func(a netip.Addr) bool { return a.IsLoopback() }}
+	g, o := wayIn(t, carrier{published: true}, options{deps: local})
+	resp, _ := g.dial().Say("GET /x HTTP/1.1\r\nHost: %s\r\n\r\n", www).Response("GET")
+	require.Equal(t, 403, resp.StatusCode)
+	r := g.record()
+	require.Equal(t, "denied address-not-allowed", r.Verdict.String()+" "+r.Verdict.Reason.String())
+	o.Untouched(t)
+
+	out := newGate(t, options{deps: local}, allow(www, o.Port, plainHTTP))
+	c := out.get(www, o.Port, "/x")
+	s := o.Take(t)
+	s.Head()
+	s.Say(okAnswer)
+	resp, _ = c.Response("GET")
+	require.Equal(t, 200, resp.StatusCode, "what goes out may")
+}
+
 func TestAServerThatCannotProveWhoItIs(t *testing.T) {
 	over := carrier{published: true, secure: true}
 	o := nettest.NewSecureOrigin(t, &tls.Config{Certificates: []tls.Certificate{nettest.SelfSigned(t, nil, www)}})
@@ -234,6 +257,18 @@ func TestABodyThatIsTooLarge(t *testing.T) {
 			require.Empty(t, resp.Header.Get("Retry-After"), "it would be too large the next time as well")
 			require.Contains(t, body, "more than may be sent")
 			require.Equal(t, "denied limit", fmt.Sprint(g.record().Verdict, " ", policy.Limit))
+			o.Untouched(t)
+		})
+		t.Run("in monitor mode, where its method would be refused", func(t *testing.T) {
+			g, o := wayIn(t, over, options{})
+			r := allow(www, o.Port, methods("GET"))
+			p := over.publication(&r)
+			p.MaxBody = 4
+			g.swapSpec(policy.Spec{Mode: policy.Monitor, Publications: []policy.Publication{p}, TreatAsPublic: []netip.Prefix{loopback}})
+			resp, _ := g.dial().Say("PUT /x HTTP/1.1\r\nHost: %s\r\nContent-Length: 5\r\n\r\n", www).Response("PUT")
+			require.Equal(t, 413, resp.StatusCode)
+			v := g.record().Verdict
+			require.Equal(t, "denied limit", v.String()+" "+v.Reason.String())
 			o.Untouched(t)
 		})
 		t.Run("by what has come", func(t *testing.T) {
@@ -435,6 +470,9 @@ func TestAConnectionThatIsLoggedInIsNobodyElses(t *testing.T) {
 		for name, c := range map[string]struct{ asks, answers string }{
 			"a login in the request":  {"Authorization: NTLM TlRMTVNTUAAB\r\n", "200 OK\r\n"},
 			"one that the server has": {"", "401 Unauthorized\r\nWWW-Authenticate: Basic\r\nWWW-Authenticate: negotiate abc\r\n"},
+			"one after a tab":         {"Authorization: NTLM\tTlRMTVNTUAAB\r\n", "200 OK\r\n"},
+			"one of several":          {"Authorization: Basic eA==, NTLM TlRMTVNTUAAB\r\n", "200 OK\r\n"},
+			"several in one answer":   {"", "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\",\tNTLM\r\n"},
 			"a login for one request": {"Authorization: Basic eA==\r\n", "401 Unauthorized\r\nWWW-Authenticate: Basic\r\n"},
 		} {
 			t.Run(name, func(t *testing.T) {

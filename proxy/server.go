@@ -71,6 +71,9 @@ type Deps struct {
 	// Own reports whether an address is one of the appliance's own listeners:
 	// those are never dialled. Nil: there are none.
 	Own func(netip.AddrPort) bool
+	// Local reports whether an address is this machine's: what comes in by a published
+	// door is never led there, whoever listens. Nil: none is.
+	Local func(netip.Addr) bool
 	// Told knows what redirected connections are for that show no name. Nil:
 	// nobody was told anything.
 	Told Told
@@ -124,7 +127,7 @@ func New(config Config, deps Deps) *Server {
 	deps.fill()
 	s := &Server{
 		config: config, deps: deps, born: time.Now(),
-		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own},
+		dialer:    dialer{timeout: config.Dial, stagger: config.Stagger, own: deps.Own, local: deps.Local},
 		keeper:    keeper.New(config.TunnelIdle),
 		logins:    newLogins(),
 		rates:     rates{each: time.Second / time.Duration(config.PublishRate), next: map[netip.Addr]time.Time{}},
@@ -186,6 +189,9 @@ func (d *Deps) fill() {
 	}
 	if d.Own == nil {
 		d.Own = func(netip.AddrPort) bool { return false }
+	}
+	if d.Local == nil {
+		d.Local = func(netip.Addr) bool { return false }
 	}
 	if d.Now == nil {
 		d.Now = time.Now

@@ -103,7 +103,7 @@ var (
 	codeExample      = code("GH118", Warning, "an address that no machine has", "the address is set aside for examples in documents; put your own machine's in its place")
 	codeUnvouchedNow = code("GH119", Warning, "a host that the inspection CA is not made for, in a file that has not changed", "the file was in force before: the CA has changed, not the file; until that is mended the gate refuses the host")
 	codeCertificate  = code("GH120", Warning, "a certificate that cannot be used", "until it can be, this publish is not served; everything else is")
-	codeOutward      = code("GH121", Warning, "a publish that opens a way out", "whoever a publish names is a permitted client; a rule without clients is for all of those. Name the clients in the rule")
+	codeOutward      = code("GH121", Warning, "a publish that opens a way out", "whoever a publish names is a permitted client; a rule without clients is for all of those, and in monitor mode whatever they ask for passes. Name the clients in the rules, and enforce them")
 )
 
 func codeByID(id string) *Code {

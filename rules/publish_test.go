@@ -3,6 +3,7 @@ package rules
 import (
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,4 +150,39 @@ func TestAReviewTellsOfWaysIn(t *testing.T) {
 	require.Equal(t, []string{"listen 10.20.0.1:8080", "methods GET, POST, PUT", "max_body 64 MiB"}, p.How)
 	require.Equal(t, 1, p.Uses)
 	require.Zero(t, v.Rules[0].Uses, "the allow of that name is another")
+}
+
+// Whoever is permitted only to come in may also go out where rules are for everybody,
+// or where none is enforced.
+func TestAPublishThatOpensAWayOut(t *testing.T) {
+	const open, named = "[[allow]]\nname = \"a\"\nhosts = \"www.example.org\"\n", "[[allow]]\nname = \"b\"\nclients = \"devices\"\nhosts = \"www.example.org\"\n"
+	monitor := func(text string) string { return strings.Replace(text, "\n", "\nmode = \"monitor\"\n", 1) }
+	for name, c := range map[string]struct {
+		text  string
+		warns string
+	}{
+		"a group that only publishes name":    {way(plainWay) + open, "the rule \"a\" (line"},
+		"no rule for everybody":               {way(plainWay), ""},
+		"a group that an allow names":         {way(plainWay) + named + open, ""},
+		"in monitor mode":                     {monitor(way(plainWay)), "in monitor mode whatever a permitted client asks for passes"},
+		"in monitor mode that has ended":      {strings.Replace(monitor(way(plainWay)), "mode", "monitor_until = 2020-01-01\nmode", 1), ""},
+		"in monitor mode, named by an allow":  {monitor(way(plainWay) + named), ""},
+		"a group that is there without it":    {strings.Replace(way(plainWay), "clients = \"devices\"", "clients = \"10.30.0.0/24\"", 1) + open, ""},
+		"an address that only publishes name": {strings.Replace(way(plainWay), "clients = \"devices\"", "clients = \"10.31.0.0/24\"", 1) + open, "the rule \"a\" (line"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []string
+			for _, p := range loaded(t, c.text).Problems {
+				if p.Code == "GH121" {
+					told = append(told, p.Message)
+				}
+			}
+			if c.warns == "" {
+				require.Empty(t, told)
+				return
+			}
+			require.Len(t, told, 1)
+			require.Contains(t, told[0], c.warns)
+		})
+	}
 }

@@ -42,11 +42,14 @@ func (c *compiler) ledBack(p *publishing, doors []Door) {
 	at := netip.AddrPortFrom(addr, p.To.Port)
 	treated := slices.ContainsFunc(c.env.TreatAsPublic, func(n netip.Prefix) bool { return n.Contains(addr) })
 	j := slices.IndexFunc(doors, func(d Door) bool { return d.At.Port() == at.Port() && d.At.Addr().Unmap() == addr })
+	here := slices.IndexFunc(doors, func(d Door) bool { return d.At.Addr().Unmap() == addr })
 	switch {
 	case j >= 0:
 		c.doc.report(codeLedBack, p.table.To.at(), "", "%s is this gatehouse itself: %s listens there", at, doors[j].Key)
 	case !treated && policy.NeverPermitted(netip.PrefixFrom(addr, addr.BitLen())):
 		c.doc.report(codeLedBack, p.table.To.at(), "", "%s is an address that no rule leads to; name the server by its address on the school's network", addr)
+	case !treated && here >= 0:
+		c.doc.report(codeLedBack, p.table.To.at(), "", "%s is this machine, for %s listens at %s; what comes in may lead to no service of this machine", addr, doors[here].Key, doors[here].At)
 	}
 }
 
@@ -69,7 +72,7 @@ func (c *compiler) warnPublishes(p *policy.Policy) {
 		pub := &c.published[i]
 		c.warnCertificate(pub)
 		c.warnRefused(p, pub)
-		c.warnOutward(pub)
+		c.warnOutward(p, pub)
 	}
 }
 
@@ -114,12 +117,15 @@ func (c *compiler) warnRefused(p *policy.Policy, pub *publishing) {
 	}
 }
 
-// warnOutward tells of clients that a publish alone makes permitted ones, where
-// some allow is for every permitted client: then it is for them too.
-func (c *compiler) warnOutward(p *publishing) {
+// warnOutward tells of clients that publishes alone make permitted ones, where some
+// allow is for every permitted client, or monitor mode lets all of those pass: then
+// they may go out too.
+func (c *compiler) warnOutward(p *policy.Policy, pub *publishing) {
 	known := slices.Clone(c.env.ClientsAllow)
 	for _, g := range c.spec.Groups {
-		known = append(known, g.From...)
+		if !c.letsIn(g.Name) {
+			known = append(known, g.From...)
+		}
 	}
 	var open *entry
 	for _, e := range c.entries {
@@ -131,10 +137,19 @@ func (c *compiler) warnOutward(p *publishing) {
 			known = append(known, e.Clients.Prefixes...)
 		}
 	}
-	for _, n := range p.Clients.Prefixes {
-		if open != nil && !prefixesCover(known, []netip.Prefix{n}) {
-			c.doc.report(codeOutward, p.table.Clients.at(), "", "nothing but this publish names %s, and the rule %s, which is for every permitted client, is for it too", n, open)
-			return
-		}
+	only := slices.DeleteFunc(slices.Clone(pub.Clients.Prefixes), func(n netip.Prefix) bool { return prefixesCover(known, []netip.Prefix{n}) })
+	switch {
+	case len(only) == 0:
+	case p.Mode(c.env.Now) == policy.Monitor:
+		c.doc.report(codeOutward, pub.table.Clients.at(), "", "only publishes speak of %s, and in monitor mode whatever a permitted client asks for passes", only[0])
+	case open != nil:
+		c.doc.report(codeOutward, pub.table.Clients.at(), "", "only publishes speak of %s, and the rule %s, which is for every permitted client, is for it too", only[0], open)
 	}
+}
+
+// letsIn reports whether a group is one of a publish's clients.
+func (c *compiler) letsIn(group string) bool {
+	return slices.ContainsFunc(c.published, func(p publishing) bool {
+		return slices.ContainsFunc(p.table.Clients.items, func(t text) bool { return t.value == group })
+	})
 }
