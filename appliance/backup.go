@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"gatehouse/appliance/backup"
@@ -46,8 +45,8 @@ func (c *collection) put(name, path string) {
 
 // Backup collects everything that makes this gate what it is: rules, configuration,
 // password files beside the rules, the list of service tags and the history; with
-// secrets also the inspection CA, the web configuration and the passwords of
-// parent proxies. The notes say what is not in it.
+// secrets also files with private keys, the inspection CA, the web configuration and the passwords of
+// parent proxies and the webhook. The notes say what is not in it.
 func Backup(files Files, config *Config, version string, secrets bool) (backup.Content, []string, error) {
 	c := &collection{Content: backup.Content{MadeBy: version, Secrets: secrets, Files: map[string][]byte{}}}
 	text, err := files.ReadRules()
@@ -55,15 +54,20 @@ func Backup(files Files, config *Config, version string, secrets bool) (backup.C
 		return c.Content, nil, fmt.Errorf("back up the rules: %w", err)
 	}
 	c.Files[backup.Rules] = text
-	c.logins(files, config, text)
+	c.named(files, config, text)
 	if files.Config != "" {
 		if text, err = readFile(files.Config, mostText); err != nil {
 			return c.Content, nil, fmt.Errorf("back up the configuration: %w", err)
 		}
-		if !secrets {
-			text = withoutPasswords(text)
+		_, problems := ParseConfig(files.Config, text)
+		switch {
+		case secrets:
+			c.Files[backup.Config] = text
+		case rules.HasErrors(problems):
+			c.note("%s is not in the backup: it has errors, and where its passwords are is not sure", files.Config)
+		default:
+			c.Files[backup.Config] = withoutPasswords(text)
 		}
-		c.Files[backup.Config] = text
 	}
 	c.tags(config)
 	c.history(historyIn(config.State.Dir))
@@ -73,22 +77,33 @@ func Backup(files Files, config *Config, version string, secrets bool) (backup.C
 	return c.Content, c.notes, nil
 }
 
-// logins takes in the password files that the rules name, where they lie beside
-// them: a path that leads elsewhere is not for a backup to write to.
-func (c *collection) logins(files Files, config *Config, text []byte) {
+// named takes in the password files and the files of TLS that the rules name, where
+// they lie beside them: a path that leads elsewhere is not for a backup to write to.
+func (c *collection) named(files Files, config *Config, text []byte) {
 	env := config.Env()
+	seen := map[string]bool{}
 	env.ReadFile = func(path string) ([]byte, error) {
 		found, err := readFile(path, mostText)
-		switch {
-		case err != nil:
-		case filepath.Dir(path) != filepath.Dir(files.Rules):
-			c.note("%s is not in the backup, because it does not lie beside the rules", path)
-		default:
-			c.put(backup.Logins+filepath.Base(path), path)
+		if err == nil && !seen[path] {
+			seen[path] = true
+			c.beside(files, path, bytes.Contains(found, []byte("PRIVATE KEY-----")))
 		}
 		return found, err
 	}
 	rules.Load(files.RulesName(), text, env)
+}
+
+func (c *collection) beside(files Files, path string, secret bool) {
+	switch {
+	case filepath.Dir(path) != filepath.Dir(files.Rules):
+		c.note("%s is not in the backup, because it does not lie beside the rules", path)
+	case !secret:
+		c.put(backup.Logins+filepath.Base(path), path)
+	case c.Secrets:
+		c.put(backup.Keys+filepath.Base(path), path)
+	default:
+		c.note("%s is not in the backup, because a private key is in it: --secrets takes it along", path)
+	}
 }
 
 func (c *collection) tags(config *Config) {
@@ -130,37 +145,6 @@ func (c *collection) secrets(config *Config) {
 			c.put(backup.CA+e.Name(), filepath.Join(config.CAFolder(), e.Name()))
 		}
 	}
-}
-
-// password is where the URL of a parent proxy has one; mask stands in its place.
-var password = regexp.MustCompile(`(://[^:/@\s"']*:)([^@\s"']*)(@[^\s"']*)`)
-
-const mask = "***"
-
-// withoutPasswords is a configuration without the passwords of its parents.
-func withoutPasswords(text []byte) []byte {
-	return password.ReplaceAll(text, []byte("${1}"+mask+"${3}"))
-}
-
-// withPasswords puts the passwords of the present configuration in the place of masks,
-// where it has the same user at the same parent. left counts those it has not.
-func withPasswords(text, present []byte) (whole []byte, left int) {
-	known := map[string][]byte{}
-	for _, m := range password.FindAllSubmatch(present, -1) {
-		known[string(m[1])+string(m[3])] = m[2]
-	}
-	whole = password.ReplaceAllFunc(text, func(url []byte) []byte {
-		m := password.FindSubmatch(url)
-		if string(m[2]) != mask {
-			return url
-		}
-		if word := known[string(m[1])+string(m[3])]; word != nil {
-			return bytes.Join([][]byte{m[1], word, m[3]}, nil)
-		}
-		left++
-		return url
-	})
-	return whole, left
 }
 
 // below is what a backup holds below a folder, by the names without it.

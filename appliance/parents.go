@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"regexp"
 	"strconv"
 
 	"gatehouse/policy"
-	"gatehouse/rules"
 )
 
 // UpstreamTable is a parent proxy. Several are tried in the order of the file.
@@ -55,13 +53,17 @@ func (p *ParentURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the URL with *** in place of the password.
+// String is the URL with *** in place of the password; a user without one is a token,
+// and no less secret.
 func (p ParentURL) String() string {
 	u := url.URL{Scheme: "http", Host: p.Host + ":" + strconv.Itoa(int(p.Port))}
 	if p.user == "" && p.password == "" {
 		return u.String()
 	}
-	return "http://" + url.User(p.user).String() + ":***@" + u.Host
+	if p.password == "" {
+		return "http://" + mask + "@" + u.Host
+	}
+	return "http://" + url.User(p.user).String() + ":" + mask + "@" + u.Host
 }
 
 // LogValue implements slog.LogValuer.
@@ -99,18 +101,4 @@ func (c *Config) parentNames() (names []string) {
 		names = append(names, u.Name)
 	}
 	return names
-}
-
-// userinfo is a password in a URL.
-var userinfo = regexp.MustCompile(`(://[^/:@"']*:)[^"']*@`)
-
-// masked puts *** in place of passwords in what is told of a file.
-func masked(problems []rules.Problem) []rules.Problem {
-	for i := range problems {
-		p := &problems[i]
-		for _, text := range []*string{&p.Message, &p.Fix, &p.Source} {
-			*text = userinfo.ReplaceAllString(*text, "${1}***@")
-		}
-	}
-	return problems
 }

@@ -27,6 +27,7 @@ type Restoration struct {
 	Problems []rules.Problem // where one is an error it may not be put back
 
 	files   Files
+	guest   bool // nobody has logged in: rules and history alone
 	steps   []step
 	rules   []byte // nil: the rules stay as they are
 	journal journal.Journal
@@ -42,16 +43,17 @@ type step struct {
 
 // WeighRestore holds a backup against what is there: the configuration and the
 // rules are checked as at every load, tests and all, with the password files and
-// the service tags of the backup. Nothing is changed.
-func WeighRestore(files Files, present *Config, c backup.Content) (*Restoration, error) {
-	r := &Restoration{files: files, journal: historyIn(present.State.Dir), past: below(c, backup.History)}
+// the service tags of the backup. Nothing is changed. For a guest, who has not logged
+// in, nothing but rules and history is put back.
+func WeighRestore(files Files, present *Config, c backup.Content, guest bool) (*Restoration, error) {
+	r := &Restoration{files: files, guest: guest, journal: historyIn(present.State.Dir), past: below(c, backup.History)}
 	config, err := r.config(present, c)
 	if err != nil || rules.HasErrors(r.Problems) {
 		return r, err
 	}
 	tags := r.tags(config, c)
-	r.logins(c)
-	r.weighRules(config, tags, c)
+	named := r.weighRules(config, tags, c)
+	r.logins(c, named, present, config)
 	r.secrets(config, c)
 	r.history()
 	return r, nil
@@ -70,6 +72,9 @@ func (r *Restoration) replace(what, path string, text []byte, mode fs.FileMode, 
 	had, err := readFile(path, mostTags)
 	switch {
 	case err == nil && bytes.Equal(had, text):
+		return
+	case r.guest:
+		r.note("%s (%s) is not put back, because this console asks for no login: use \"gatehouse restore\" on the machine, or set up a login (listen.web_config)", what, path)
 		return
 	case errors.Is(err, fs.ErrNotExist):
 		r.say("%s (%s) is not there and is put back%s", what, path, then)
@@ -106,8 +111,12 @@ func (r *Restoration) config(present *Config, c backup.Content) (*Config, error)
 		return nil, err
 	}
 	text, left := withPasswords(text, had)
+	if r.guest {
+		r.replace("the configuration", r.files.Config, text, 0, "")
+		return present, nil
+	}
 	if left > 0 {
-		r.note("%d passwords of parent proxies are not in the backup, and not in the present gatehouse.toml: write them in the place of %s", left, mask)
+		r.note("%d passwords of parent proxies and webhooks are not in the backup, and not in the present gatehouse.toml: write them in the place of %s", left, mask)
 	}
 	config, problems := ParseConfig(r.files.Config, text)
 	r.Problems = append(r.Problems, problems...)
@@ -141,38 +150,24 @@ func (r *Restoration) tags(config *Config, c backup.Content) *servicetags.File {
 				path = filepath.Join(path, name)
 			}
 			r.replace("the Azure service tags", path, text, 0o644, "")
+			if r.guest {
+				return before
+			}
 			return f
 		}
 	}
 	return before
 }
 
-// logins takes the password files, which lie beside the rules and nowhere else.
-func (r *Restoration) logins(c backup.Content) {
-	files := below(c, backup.Logins)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		path := filepath.Join(filepath.Dir(r.files.Rules), name)
-		switch info, err := os.Lstat(path); {
-		case r.files.Rules == "":
-			r.note("%s is not put back: there is no rules file beside which it would lie", name)
-		case path == r.files.Rules || path == r.files.Config:
-			r.note("%s is not put back as a password file: another file has that name", name)
-		case err == nil && !info.Mode().IsRegular():
-			r.note("%s is not put back: what has its name is no plain file", path)
-		default:
-			r.replace("the password file", path, files[name], 0o640, "")
-		}
-	}
-}
-
-func (r *Restoration) weighRules(config *Config, tags *servicetags.File, c backup.Content) {
+// weighRules also says which files, by their cleaned paths, the rules name.
+func (r *Restoration) weighRules(config *Config, tags *servicetags.File, c backup.Content) (named map[string]bool) {
 	text := c.Files[backup.Rules]
 	switch {
 	case text == nil:
-		return
+		return nil
 	case r.files.Rules == "":
 		r.note("rules.toml is not put back: this gatehouse goes by the rules built in; name a file by --rules")
-		return
+		return nil
 	}
 	env := config.Env()
 	env.Now, env.Tags = time.Now(), tags
@@ -181,16 +176,22 @@ func (r *Restoration) weighRules(config *Config, tags *servicetags.File, c backu
 	}
 	old, _ := r.files.ReadRules()
 	before, _ := rules.Load(r.files.RulesName(), old, env)
+	named = map[string]bool{}
 	env.ReadFile = func(path string) ([]byte, error) {
-		if found, ok := c.Files[backup.Logins+filepath.Base(path)]; ok && filepath.Dir(path) == filepath.Dir(r.files.Rules) {
-			return found, nil
+		named[filepath.Clean(path)] = true
+		if filepath.Dir(path) == filepath.Dir(r.files.Rules) && !r.guest {
+			for _, folder := range []string{backup.Logins, backup.Keys} {
+				if found, ok := c.Files[folder+filepath.Base(path)]; ok {
+					return found, nil
+				}
+			}
 		}
 		return readFile(path, mostText)
 	}
 	after, problems := rules.Load(r.files.RulesName(), text, env)
 	r.Problems = append(r.Problems, foremost(problems)...)
 	if after == nil || bytes.Equal(old, text) {
-		return
+		return named
 	}
 	r.rules = text
 	words := rules.Changes(before, after)
@@ -200,6 +201,7 @@ func (r *Restoration) weighRules(config *Config, tags *servicetags.File, c backu
 	for _, w := range words {
 		r.say("the rules: %s", w)
 	}
+	return named
 }
 
 // secrets takes the files that only a backup with secrets has.
@@ -296,12 +298,12 @@ func TakeBackup(files Files, config *Config, version string, secrets bool) (file
 }
 
 // ReadRestore weighs a backup that is one file.
-func ReadRestore(files Files, present *Config, file []byte) (*Restoration, error) {
+func ReadRestore(files Files, present *Config, file []byte, guest bool) (*Restoration, error) {
 	c, err := backup.Read(file)
 	if err != nil {
 		return nil, err
 	}
-	return WeighRestore(files, present, c)
+	return WeighRestore(files, present, c, guest)
 }
 
 // Here puts a backup back from this process, as a user of this machine; a gate

@@ -23,29 +23,46 @@ func (w webConfig) check(guarded bool) error {
 	if !guarded {
 		return nil
 	}
-	text, err := os.ReadFile(string(w))
-	if err != nil {
-		return fmt.Errorf("the web configuration cannot be read: %w", err)
-	}
-	var c web.Config
-	if err := yaml.Unmarshal(text, &c); err != nil {
-		return fmt.Errorf("the web configuration %s cannot be read: %w", string(w), err)
-	}
+	c, err := w.read()
 	switch {
+	case err != nil:
+		return err
 	case !c.TLSConfig.IsEnabled():
 		return errors.New("the web configuration asks for no TLS (tls_server_config), but the admin listener can be reached from other machines")
-	case len(c.Users) == 0 && c.TLSConfig.ClientAuth != "RequireAndVerifyClientCert":
+	case !asksLogin(c):
 		return errors.New("the web configuration asks for no login (basic_auth_users), but the admin listener can be reached from other machines")
 	}
 	return nil
 }
 
-// logins reports whether whoever comes through has logged in, so that the name in
-// a request is one that was checked.
-func (w webConfig) logins() bool {
+// asksLogin reports whether nobody comes through without a password or a client
+// certificate.
+func asksLogin(c web.Config) bool {
+	return len(c.Users) > 0 || c.TLSConfig.IsEnabled() && c.TLSConfig.ClientAuth == "RequireAndVerifyClientCert"
+}
+
+// guarded reports whether whoever comes through has logged in, by either.
+func (w webConfig) guarded() bool {
+	c, err := w.read()
+	return err == nil && asksLogin(c)
+}
+
+func (w webConfig) read() (c web.Config, err error) {
 	text, err := os.ReadFile(string(w))
-	var c web.Config
-	return w != "" && err == nil && yaml.Unmarshal(text, &c) == nil && len(c.Users) > 0
+	if err == nil {
+		err = yaml.Unmarshal(text, &c)
+	}
+	if err != nil {
+		err = fmt.Errorf("the web configuration %s cannot be read: %w", string(w), err)
+	}
+	return c, err
+}
+
+// logins reports whether whoever comes through has logged in with a password, so that
+// the name in a request is one that was checked.
+func (w webConfig) logins() bool {
+	c, err := w.read()
+	return err == nil && len(c.Users) > 0
 }
 
 // named takes the name out of requests where nobody has checked it.

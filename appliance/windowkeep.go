@@ -9,8 +9,15 @@ import (
 	"gatehouse/appliance/journal"
 )
 
+// guest reports whether nobody who asks here has logged in.
+func (w window) guest() bool { return !webConfig(w.Config.Listen.WebConfig).guarded() }
+
 // Backup implements console.House.
 func (w window) Backup(by string, secrets bool) ([]byte, []string, error) {
+	if secrets && w.guest() {
+		w.noted(by, journal.Backup, false, console.ErrNoLogin.Error())
+		return nil, nil, console.ErrNoLogin
+	}
 	file, notes, err := TakeBackup(w.Files, w.Config, w.Build.Version, secrets)
 	if err != nil {
 		return nil, nil, err
@@ -25,7 +32,7 @@ func (w window) Backup(by string, secrets bool) ([]byte, []string, error) {
 
 // Restore implements console.House. The rules of the backup come on trial.
 func (w window) Restore(by string, file []byte, change bool) (console.Restored, error) {
-	r, err := ReadRestore(w.Files, w.Config, file)
+	r, err := ReadRestore(w.Files, w.Config, file, w.guest())
 	if err != nil {
 		return console.Restored{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Content is what a backup holds.
@@ -30,10 +31,11 @@ type Content struct {
 const (
 	Config  = "gatehouse.toml"
 	Rules   = "rules.toml"
-	Logins  = "logins/"  // password files that lie beside the rules
+	Logins  = "logins/"  // password files and certificates that lie beside the rules
 	Azure   = "azure/"   // the list of service tags in force
 	History = "history/" // of the journal
 	CA      = "secrets/ca/"
+	Keys    = "secrets/tls/"           // files with private keys that lie beside the rules
 	Web     = "secrets/web-config.yml" // TLS and logins of the admin listener
 )
 
@@ -64,7 +66,7 @@ type manifest struct {
 // mayStand are the names that may stand in a backup. No name begins with a dot or
 // leads anywhere but to where the appliance puts files of its sort.
 var mayStand = regexp.MustCompile(`^(gatehouse\.toml|rules\.toml|secrets/web-config\.yml|` +
-	`(logins|azure|history|secrets/ca)/[A-Za-z0-9_][A-Za-z0-9._ -]{0,127})$`)
+	`(logins|azure|history|secrets/ca|secrets/tls)/[A-Za-z0-9_][A-Za-z0-9._ -]{0,127})$`)
 
 // MayStand reports whether a file of that name may stand in a backup.
 func MayStand(name string) bool { return mayStand.MatchString(name) }
@@ -118,6 +120,11 @@ func (b bounds) read(text []byte) (Content, error) {
 	if len(text) > MostBytes {
 		return Content{}, fmt.Errorf("it is larger than the %d MiB that a backup may have", MostBytes>>20)
 	}
+	// Counted before they are read: an entry of 46 octets takes several hundred there.
+	// By chance the signature (APPNOTE 4.3.12) stands in what is compressed, too.
+	if n := bytes.Count(text, []byte("PK\x01\x02")); n > 2*b.files {
+		return Content{}, fmt.Errorf("it holds more than the %d files that a backup has at most", b.files)
+	}
 	z, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
 	switch {
 	case err != nil:
@@ -147,6 +154,9 @@ func (b bounds) read(text []byte) (Content, error) {
 // vouch holds the files against the manifest.
 func (m manifest) vouch(files map[string][]byte) error {
 	for name, text := range files {
+		if !m.Secrets && strings.HasPrefix(name, "secrets/") {
+			return fmt.Errorf("%s is in it, but its manifest says that it holds no secrets", name)
+		}
 		if m.Files[name] != digest(text) {
 			return fmt.Errorf("%s in it is not what its manifest says: the backup is damaged, or somebody changed it", name)
 		}

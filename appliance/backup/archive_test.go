@@ -116,6 +116,21 @@ func TestAFileThatWasChangedInABackupIsTold(t *testing.T) {
 	require.ErrorContains(t, m.vouch(changed.Files), "gatehouse.toml is missing")
 }
 
+func TestTooManyEntriesAreRefusedBeforeTheyAreRead(t *testing.T) {
+	text := bytes.Repeat([]byte("PK\x01\x02"+string(make([]byte, 42))), 2*usual.files+1)
+	_, err := Read(text)
+	require.ErrorContains(t, err, "more than the 1000 files", "not that it is no zip: it was not looked at as one")
+}
+
+func TestSecretsThatTheManifestDoesNotOwnUpToAreRefused(t *testing.T) {
+	c := Content{Files: map[string][]byte{Keys + "a.pem": []byte("x")}}
+	_, err := Read(packed(t, c))
+	require.ErrorContains(t, err, "its manifest says that it holds no secrets")
+	c.Secrets = true
+	_, err = Read(packed(t, c))
+	require.NoError(t, err)
+}
+
 func FuzzRead(f *testing.F) {
 	var b bytes.Buffer
 	if err := content.Write(&b); err != nil {

@@ -21,12 +21,15 @@ type Restored struct {
 // Keeper makes backups of everything, and puts them back.
 type Keeper interface {
 	// Backup is everything as one file, and what is not in it. With secrets the
-	// keys and passwords are in it.
+	// keys and passwords are in it, or it is ErrNoLogin.
 	Backup(by string, secrets bool) (file []byte, notes []string, err error)
 	// Restore says what a backup would change and, where change is true, puts it
 	// back, its rules on trial. The error says why it is none, or why that failed.
 	Restore(by string, file []byte, change bool) (Restored, error)
 }
+
+// ErrNoLogin is why a Keeper gives no secrets away.
+var ErrNoLogin = errors.New(`keys and passwords are given to nobody who has not logged in: use "gatehouse backup --secrets" on the machine, or set up a login (listen.web_config)`)
 
 // mostBackup bounds a backup that is sent here (octets).
 const mostBackup = 64 << 20
@@ -40,7 +43,9 @@ func (c *Console) backup(w http.ResponseWriter, _ *http.Request) {
 func (c *Console) keep(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, mostBackup+1<<20)
 	if r.FormValue("do") == "take" {
-		c.take(w, r, r.FormValue("secrets") != "")
+		if err := c.take(w, r, r.FormValue("secrets") != ""); err != nil {
+			http.Error(w, err.Error(), statusOf(err))
+		}
 		return
 	}
 	f, _, err := r.FormFile("file")
@@ -58,17 +63,24 @@ func (c *Console) keep(w http.ResponseWriter, r *http.Request) {
 	c.show(w, status, "backup", "Backup", &restored)
 }
 
-// take sends a backup.
-func (c *Console) take(w http.ResponseWriter, r *http.Request, secrets bool) {
+// take sends a backup, or says why there is none.
+func (c *Console) take(w http.ResponseWriter, r *http.Request, secrets bool) error {
 	text, _, err := c.house.Backup(Asker(r), secrets)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+		return err
 	}
 	w.Header().Set("Content-Type", "application/zip")
 	w.Header().Set("Content-Disposition", `attachment; filename="gatehouse-`+c.house.State().Now.Format("2006-01-02")+`.zip"`)
 	w.Header().Set("Cache-Control", "no-store")
 	http.ServeContent(w, r, "", c.house.State().Now, bytes.NewReader(text))
+	return nil
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, ErrNoLogin) {
+		return http.StatusForbidden
+	}
+	return http.StatusInternalServerError
 }
 
 func (c *Console) restore(r *http.Request, text []byte, change bool) (Restored, int) {
@@ -85,7 +97,9 @@ func (c *Console) restore(r *http.Request, text []byte, change bool) (Restored, 
 
 func (c *Console) apiBackup(w http.ResponseWriter, r *http.Request) {
 	secrets, _ := strconv.ParseBool(r.URL.Query().Get("secrets"))
-	c.take(w, r, secrets)
+	if err := c.take(w, r, secrets); err != nil {
+		trouble(w, statusOf(err), err)
+	}
 }
 
 // apiRestore takes the backup that is the request's body.

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +25,8 @@ func newBackup() *cobra.Command {
 		Short: "write everything that makes this gate what it is to one file",
 		Long: `backup writes rules.toml, gatehouse.toml, the password files beside the rules, the
 Azure service tags and the history to one zip file (- is standard output). Keys
-and passwords are not in it, unless --secrets: then also the inspection CA, the
-passwords of parent proxies and the web configuration. What cannot be in it is
+and passwords are not in it, unless --secrets: then also private keys, the inspection
+CA, the passwords of parent proxies, the webhook and the web configuration. What cannot be in it is
 said. The same state gives the same file.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runBackup(cmd, f, args[0]) },
@@ -82,11 +84,32 @@ func runBackup(cmd *cobra.Command, f keepFlags, to string) error {
 		_, err = cmd.OutOrStdout().Write(text)
 		return err
 	}
-	if err := os.WriteFile(to, text, 0o600); err != nil {
+	if err := writePrivate(to, text); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes\n", to, len(text))
 	return nil
+}
+
+// writePrivate replaces a file by one that its owner alone can read. What is no plain
+// file is written to as it is.
+func writePrivate(path string, text []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(path, text, 0o600)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil { // a link stays one
+		path = real
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".gatehouse-backup-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // does nothing once it is renamed
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 func runRestore(cmd *cobra.Command, f keepFlags, from string) error {
@@ -98,7 +121,7 @@ func runRestore(cmd *cobra.Command, f keepFlags, from string) error {
 	if err != nil {
 		return err
 	}
-	r, err := appliance.ReadRestore(files, config, text)
+	r, err := appliance.ReadRestore(files, config, text, false)
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
