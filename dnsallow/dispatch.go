@@ -11,7 +11,6 @@ import (
 // goroutine: how most look-ups go. Where an upstream takes long or says nothing
 // that can be used, a goroutine goes on from there, with the others to race it.
 type dispatch struct {
-	slot
 	desk   *desk
 	in     *inquiry
 	from   sender

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,27 +16,24 @@ import (
 // postbox waits for the answers to questions for which no goroutine waits. Their
 // sockets are in an epoll set of its own, and the set itself is in Go's poller:
 // one goroutine, which occupies no thread, reads what has come, and nothing is
-// made for a question but its socket.
+// made for a question: it gets a socket that another has done with, and a port
+// of its own.
 type postbox struct {
 	set *os.File
 	raw syscall.RawConn
 
-	mu      sync.Mutex
-	places  []*dispatch // those under way; nil: the place is free
-	free    []int32
-	rings   time.Time // when the goroutine is woken to look for those that take too long; zero: it is not
-	serial  int32
-	hurried bool
+	mu       sync.Mutex // locked after that of a courier
+	couriers []*courier // by the number that the set tells of them; nil: it is free
+	free     []int32
+	idle     map[int][]*courier // by family: those that carry no question
+	rings    time.Time          // when the goroutine is woken to look for those that take too long; zero: it is not
+	hurried  bool
 
 	room [payload]byte // for packets; a longer one is none that was asked for
 }
 
-// slot is where a postbox keeps a dispatch.
-type slot struct {
-	fd            int
-	place, serial int32 // descriptors and places are given again at once, serials late
-	until         time.Time
-}
+// idleCouriers is how many sockets of a family are kept for the next questions.
+const idleCouriers = 64
 
 // newPostbox makes a postbox; nil where the system has no room for one.
 func newPostbox() *postbox {
@@ -47,7 +45,7 @@ func newPostbox() *postbox {
 		unix.Close(fd)
 		return nil
 	}
-	b := &postbox{set: os.NewFile(uintptr(fd), "questions")}
+	b := &postbox{set: os.NewFile(uintptr(fd), "questions"), idle: map[int][]*courier{}}
 	if b.raw, err = b.set.SyscallConn(); err != nil || b.set.SetReadDeadline(time.Time{}) != nil {
 		b.set.Close()
 		return nil
@@ -55,48 +53,63 @@ func newPostbox() *postbox {
 	return b
 }
 
-// post sends a dispatch off from a socket, and thereby a source port, of its own.
-// Until a moment its answer is waited for. Where there is an error nothing is kept.
+// post sends a dispatch off from a source port of its own. Until a moment its
+// answer is waited for. Where there is an error nothing is kept.
 func (b *postbox) post(d *dispatch, query []byte, to netip.AddrPort, until time.Time) error {
-	fd, err := connected(to)
+	peer := peerOf(to)
+	c, err := b.take(peer.family())
 	if err != nil {
 		return err
 	}
-	// Sent first: once it has entered, d and its descriptor are the goroutine's.
-	if errno := sendNow(fd, query); errno != 0 {
-		syscall.Close(fd)
-		return os.NewSyscallError("write", errno)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err = c.send(query, &peer); err == nil {
+		err = b.awaits(until)
 	}
-	d.fd, d.until = fd, until
-	if err := b.enter(d); err != nil {
-		syscall.Close(fd)
+	if err != nil {
+		b.close(c)
 		return err
 	}
+	c.carries, c.until = d, until // not before: from now on d is the goroutine's
 	return nil
 }
 
-// enter gives d a place and puts its socket into the set.
-func (b *postbox) enter(d *dispatch) error {
+// take is a courier that carries nothing, one that lay idle or a new one.
+func (b *postbox) take(family int) (*courier, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if idle := b.idle[family]; len(idle) > 0 {
+		c := idle[len(idle)-1]
+		b.idle[family] = idle[:len(idle)-1]
+		return c, nil
+	}
+	c, err := newCourier(family)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.free) == 0 {
+		b.couriers = append(b.couriers, nil)
+		b.free = append(b.free, int32(len(b.couriers)-1))
+	}
+	c.number = b.free[len(b.free)-1]
+	if err := b.control(unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: c.number}); err != nil {
+		c.close()
+		return nil, os.NewSyscallError("epoll_ctl", err)
+	}
+	b.free = b.free[:len(b.free)-1]
+	b.couriers[c.number] = c
+	return c, nil
+}
+
+// awaits has the goroutine look for what takes too long.
+func (b *postbox) awaits(until time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hurried {
 		return os.ErrClosed
 	}
-	if len(b.free) == 0 {
-		b.places = append(b.places, nil)
-		b.free = append(b.free, int32(len(b.places)-1))
-	}
-	d.place = b.free[len(b.free)-1]
-	b.serial++
-	d.serial = b.serial
-	err := b.control(unix.EPOLL_CTL_ADD, d.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: d.place, Pad: d.serial})
-	if err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
-	}
-	b.free = b.free[:len(b.free)-1]
-	b.places[d.place] = d
 	if b.rings.IsZero() {
-		b.ring(d.until)
+		b.ring(until)
 	}
 	return nil
 }
@@ -106,12 +119,36 @@ func (b *postbox) control(how, fd int, event *unix.EpollEvent) (err error) {
 	return errors.Join(failed, err)
 }
 
-// leave takes d out. Only the goroutine calls it.
-func (b *postbox) leave(d *dispatch) {
+// giveUp takes a courier out of the table. Its socket is the caller's.
+func (b *postbox) giveUp(c *courier) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.places[d.place] = nil
-	b.free = append(b.free, d.place)
+	b.couriers[c.number] = nil
+	b.free = append(b.free, c.number)
+}
+
+// close closes a courier, which takes it out of the set.
+func (b *postbox) close(c *courier) {
+	b.giveUp(c)
+	c.close()
+}
+
+// keep keeps a courier that carries nothing any more for the next question, if
+// its port is free again and there is room.
+func (b *postbox) keep(c *courier) {
+	if c.leavePort() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if idle := b.idle[c.family]; len(idle) < idleCouriers {
+			b.idle[c.family] = append(idle, c)
+			return
+		}
+		b.couriers[c.number] = nil
+		b.free = append(b.free, c.number)
+		c.close()
+		return
+	}
+	b.close(c)
 }
 
 // ring has the goroutine woken at a moment.
@@ -123,16 +160,15 @@ func (b *postbox) ring(at time.Time) {
 // run reads what comes until the postbox is closed.
 func (b *postbox) run() {
 	events := make([]unix.EpollEvent, 64)
+	turn := func(set uintptr) (done bool) {
+		n, err := unix.EpollWait(int(set), events, 0)
+		for _, e := range events[:max(n, 0)] {
+			b.receive(e.Fd)
+		}
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	}
 	for {
-		err := b.raw.Read(func(set uintptr) (done bool) {
-			n, err := unix.EpollWait(int(set), events, 0)
-			for _, e := range events[:max(n, 0)] {
-				if d := b.at(e.Fd, e.Pad); d != nil {
-					b.receive(d)
-				}
-			}
-			return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
-		})
+		err := b.raw.Read(turn)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			b.giveBack()
@@ -142,57 +178,61 @@ func (b *postbox) run() {
 	}
 }
 
-// at is the dispatch that an event is about, nil where it is over.
-func (b *postbox) at(place, serial int32) *dispatch {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if d := b.places[place]; d != nil && d.serial == serial {
-		return d
-	}
-	return nil
-}
-
 // receive reads one packet; what else has come the set will tell of again.
-func (b *postbox) receive(d *dispatch) {
-	n, errno := readNow(d.fd, b.room[:])
-	if errno == syscall.EAGAIN {
+func (b *postbox) receive(number int32) {
+	b.mu.Lock()
+	c := b.couriers[number] // an event of the same batch may have ended it
+	b.mu.Unlock()
+	if c == nil {
 		return
 	}
-	var err error
-	if errno != 0 {
-		err = os.NewSyscallError("read", errno)
+	d, n, err := c.receive(b.room[:])
+	if d == nil || n < 0 && err == nil {
+		return
 	}
 	reply, err := d.letter.take(b.room[:max(n, 0)], err)
 	if reply == nil && err == nil {
 		return
 	}
-	b.leave(d)
-	syscall.Close(d.fd) // which takes it out of the set
+	c.mu.Lock()
+	c.carries = nil
+	b.keep(c)
+	c.mu.Unlock()
 	d.settled(reply, err)
 }
 
 // giveBack takes out those that take too long, for others to wait for them.
 func (b *postbox) giveBack() {
-	var late []*dispatch
 	b.mu.Lock()
-	now, next := time.Now(), time.Time{}
-	for _, d := range b.places {
-		switch {
-		case d == nil:
-		case b.hurried || !now.Before(d.until):
-			late = append(late, d)
-		case next.IsZero() || d.until.Before(next):
-			next = d.until
+	b.ring(time.Time{})
+	couriers, hurried := slices.Clone(b.couriers), b.hurried
+	b.mu.Unlock()
+	var next time.Time
+	now := time.Now()
+	for _, c := range couriers {
+		if c == nil {
+			continue
+		}
+		d, until := c.late(now, hurried)
+		if d != nil {
+			b.handOver(c, d)
+		} else if !until.IsZero() && (next.IsZero() || until.Before(next)) {
+			next = until
 		}
 	}
-	b.ring(next)
-	b.mu.Unlock()
-	for _, d := range late {
-		b.leave(d)
-		b.control(unix.EPOLL_CTL_DEL, d.fd, nil)
-		d.letter.socket = os.NewFile(uintptr(d.fd), "udp")
-		d.late()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !next.IsZero() && (b.rings.IsZero() || next.Before(b.rings)) {
+		b.ring(next)
 	}
+}
+
+// handOver has a goroutine wait for what d asked.
+func (b *postbox) handOver(c *courier, d *dispatch) {
+	b.giveUp(c)
+	b.control(unix.EPOLL_CTL_DEL, c.fd, nil)
+	d.letter.socket = os.NewFile(uintptr(c.fd), "udp")
+	d.late()
 }
 
 // hurry gives back all that are under way, and takes no more.
@@ -203,17 +243,20 @@ func (b *postbox) hurry() {
 	b.ring(past)
 }
 
-// close ends run.
-func (b *postbox) close() { b.set.Close() }
-
 // serve runs the postbox, and has it hurry when ctx ends, until stop is called.
+// Then nothing may be under way.
 func (b *postbox) serve(ctx context.Context) (stop func()) {
 	var running sync.WaitGroup
 	running.Go(b.run)
 	heed := context.AfterFunc(ctx, b.hurry)
 	return func() {
 		heed()
-		b.close()
+		b.set.Close()
 		running.Wait()
+		for _, c := range b.couriers {
+			if c != nil {
+				c.close()
+			}
+		}
 	}
 }

@@ -11,8 +11,6 @@ import (
 // postbox is for Linux; elsewhere there is none, and goroutines wait.
 type postbox struct{}
 
-type slot struct{}
-
 func newPostbox() *postbox { return nil }
 
 func (*postbox) post(*dispatch, []byte, netip.AddrPort, time.Time) error { return nil }
