@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-// admission bounds what is under way, in all and by client network, so that one
-// machine gone wild leaves room for the others.
+// admission bounds what is under way, in all, by client network and by client, so
+// that one machine gone wild leaves room for the others.
 type admission struct {
 	total, each int
+	alone       int // of one client; 0: no more than its network
 
 	mu       sync.Mutex
 	under    int
 	networks map[netip.Prefix]int
+	clients  map[netip.Addr]int // only where alone bounds them
 }
 
 // admitted is what becomes of one more.
@@ -22,7 +24,7 @@ type admitted uint8
 const (
 	entered    admitted = iota
 	turnedAway          // too many in all
-	silenced            // too many from this network
+	silenced            // too many from this network, or client
 )
 
 // enter lets one more in, if there is room. Whoever entered must leave.
@@ -31,16 +33,19 @@ func (a *admission) enter(client netip.Addr) admitted {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.networks[network] >= a.each:
+	case a.networks[network] >= a.each, a.alone > 0 && a.clients[client] >= a.alone:
 		return silenced
 	case a.under >= a.total:
 		return turnedAway
 	}
 	if a.networks == nil {
-		a.networks = map[netip.Prefix]int{}
+		a.networks, a.clients = map[netip.Prefix]int{}, map[netip.Addr]int{}
 	}
 	a.under++
 	a.networks[network]++
+	if a.alone > 0 {
+		a.clients[client]++
+	}
 	return entered
 }
 
@@ -52,6 +57,12 @@ func (a *admission) leave(client netip.Addr) {
 	a.under--
 	if a.networks[network]--; a.networks[network] == 0 {
 		delete(a.networks, network)
+	}
+	if a.alone == 0 {
+		return
+	}
+	if a.clients[client]--; a.clients[client] == 0 {
+		delete(a.clients, client)
 	}
 }
 

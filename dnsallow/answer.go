@@ -73,7 +73,7 @@ func (s *Server) answer(p *policy.Policy, in *inquiry) (outcome, errand) {
 		return block(policy.Verdict{Reason: policy.HostNotListed}, dns.RcodeNameError).until(in.began.Add(foldTime)), errand{}
 	}
 	qtype := in.question().Qtype
-	v, permit := p.Query(policy.Query{At: in.began, Client: in.client, Name: h, Type: qtype})
+	v, permit := p.Query(policy.Query{At: in.began, Client: in.client, Name: h, Type: judged(qtype)})
 	if v.Reason != policy.Canary && v.Reason != policy.DeniedByRule && s.resolver.owns(h.Name()) {
 		return outcome{}, errand{p, h, v, permit}
 	}
@@ -86,6 +86,15 @@ func (s *Server) answer(p *policy.Policy, in *inquiry) (outcome, errand) {
 		return block(v, dns.RcodeNameError).until(in.began.Add(foldTime)), errand{}
 	}
 	return outcome{}, errand{p, h, v, permit}
+}
+
+// judged is the type that the policy is asked about. There 0 stands for addresses;
+// on the wire it is a type like any other that has none (RFC 6895, section 3.1).
+func judged(qtype uint16) uint16 {
+	if qtype == dns.TypeNone {
+		return dns.TypeReserved
+	}
+	return qtype
 }
 
 // failed is the answer where the gate said yes and the world said no: a name

@@ -12,12 +12,14 @@ import (
 func TestTheDocumentedBoundsAreTheBounds(t *testing.T) {
 	text, err := os.ReadFile("../docs/dns.md")
 	require.NoError(t, err)
-	c := NewServer(ServerConfig{}, ServerDeps{}).config
+	s := NewServer(ServerConfig{}, ServerDeps{})
+	c := s.config
 	require.Equal(t, []int{1000, 1024, 512, 256}, []int{c.PerClient, c.Concurrent, c.PerNetwork, c.Connections})
 	for _, says := range []string{
 		"| 1,000 a second, 2,000 at once;", "| 1,024, half of them from one network (/24 or /56) |",
 		fmt.Sprintf("| %d a minute |", defaultNewNames), fmt.Sprintf("| %d a second | silence", strangerRefusals),
-		fmt.Sprintf("| 256, half of them from one network; %d for strangers, for %.0f seconds |", strangerConnections, strangerIdle.Seconds()),
+		fmt.Sprintf("| 256, half of them from one network and %d from one client, %.0f seconds without a question; %d for strangers, for %.0f seconds |",
+			s.lines.alone, c.Idle.Seconds(), strangerConnections, strangerIdle.Seconds()),
 		fmt.Sprintf("one that did not answer rests for ten seconds. When an answer takes %d ms", defaultHedge.Milliseconds()),
 		fmt.Sprintf("%.0f seconds at most, %.1f where something older", defaultTotal.Seconds(), staleWait.Seconds()),
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,8 +95,9 @@ func readInquiry(packet []byte) (in *inquiry, ok bool) {
 			in.opt = opt
 		}
 	}
-	if !in.broken {
+	if !in.broken { // a name that is compressed has nothing before it to point to (RFC 1035, section 4.1.4)
 		in.end = questionEnd(packet)
+		in.broken = in.end == 0
 	}
 	return in, true
 }
@@ -112,7 +114,7 @@ func (in *inquiry) unpack() error {
 	plain := questions == 1 && answers == 0 && authority <= 1 && additional <= 2
 	switch {
 	case plain:
-		return in.msg.Unpack(in.packet)
+		return errors.Join(in.msg.Unpack(in.packet), in.complete(int(authority), int(additional)))
 	case questions == 1 && in.packet[2]>>3&0xf != dns.OpcodeQuery:
 		head := bytes.Clone(in.packet[:min(len(in.packet), headerBytes+maxQuestion)])
 		clear(head[6:headerBytes])
@@ -123,10 +125,20 @@ func (in *inquiry) unpack() error {
 	return errors.Join(errCounts, in.msg.Unpack(head))
 }
 
+// complete holds what was read to what the header announces, which miekg/dns does
+// not: it is content with less. An OPT record has one place (RFC 6891, section 6.1.1).
+func (in *inquiry) complete(authority, additional int) error {
+	misplaced := slices.ContainsFunc(in.msg.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeOPT })
+	if misplaced || len(in.msg.Ns) != authority || len(in.msg.Extra) != additional {
+		return errCounts
+	}
+	return nil
+}
+
 // maxQuestion is the length of the longest question: a name, type and class.
 const maxQuestion = 255 + 4
 
-var errCounts = errors.New("the packet has more in it than a question")
+var errCounts = errors.New("the packet is not made of a question and what may go with it")
 
 // question is what is asked; only where the inquiry is not broken.
 func (in *inquiry) question() dns.Question { return in.msg.Question[0] }
@@ -134,7 +146,7 @@ func (in *inquiry) question() dns.Question { return in.msg.Question[0] }
 // plain reports whether the inquiry is a question in the ordinary sense, so that
 // asking it again is the same question.
 func (in *inquiry) plain() bool {
-	return in.end > 0 && in.msg.Opcode == dns.OpcodeQuery && in.question().Qclass == dns.ClassINET &&
+	return !in.broken && in.msg.Opcode == dns.OpcodeQuery && in.question().Qclass == dns.ClassINET &&
 		(in.opt == nil || in.opt.Version() == 0)
 }
 
@@ -147,15 +159,9 @@ func (in *inquiry) host() (h policy.Host, ok bool) {
 	return h, err == nil && !h.IsIP() && strings.EqualFold(name, h.Name())
 }
 
-// name is what replies call the name that is asked for. Where the packet's own
-// bytes can stand in the reply it is in lower case, and gets their case when the
-// reply is finished.
-func (in *inquiry) name() string {
-	if in.end > 0 {
-		return strings.ToLower(in.question().Name)
-	}
-	return in.question().Name
-}
+// name is what replies call the name that is asked for: it is in lower case, and
+// gets the case of the packet when the reply is finished.
+func (in *inquiry) name() string { return strings.ToLower(in.question().Name) }
 
 // ask is what finishing a reply must know.
 func (in *inquiry) ask() ask {

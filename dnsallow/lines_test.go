@@ -80,7 +80,7 @@ func (s *secure) serve(conn *tls.Conn) {
 	s.open = append(s.open, conn)
 	s.mu.Unlock()
 	for {
-		packet, err := readFramed(conn)
+		packet, err := readFramed(conn, dns.MaxMsgSize)
 		if err != nil {
 			return
 		}

@@ -65,6 +65,8 @@ func TestEveryRowOfTheResponseCodes(t *testing.T) {
 			nil, 15, policy.QueryTypeNotAllowed, "denied", 0},
 		"an unknown type: no data": {"www.groupcall.co.uk.", 65280, dns.RcodeSuccess,
 			nil, 15, policy.QueryTypeNotAllowed, "denied", 0},
+		"type 0, which asks for nothing: no data": {"www.groupcall.co.uk.", dns.TypeNone, dns.RcodeSuccess,
+			nil, 15, policy.QueryTypeNotAllowed, "denied", 0},
 		"a canary does not exist even where its domain is allowed": {"mask.icloud.com.", dns.TypeA, dns.RcodeNameError,
 			nil, 15, policy.Canary, "denied", 0},
 		"nor for type 65": {"mask.icloud.com.", dns.TypeHTTPS, dns.RcodeNameError,
@@ -228,6 +230,9 @@ func TestPacketsThatAreNotOneProperQuestion(t *testing.T) {
 	chaos.Question[0].Qclass = dns.ClassCHAOS
 	signed := query("www.groupcall.co.uk.", dns.TypeA)
 	signed.Answer = []dns.RR{&dns.HINFO{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeHINFO, Class: dns.ClassINET}}}
+	misplaced := query("www.groupcall.co.uk.", dns.TypeA)
+	misplaced.Ns, misplaced.Extra = misplaced.Extra, nil
+	bare := packed(t, new(dns.Msg).SetQuestion("www.groupcall.co.uk.", dns.TypeA))
 	update := new(dns.Msg).SetUpdate("groupcall.co.uk.")
 	update.Ns = slices.Repeat([]dns.RR{&dns.HINFO{Hdr: dns.RR_Header{Name: "x.groupcall.co.uk.", Rrtype: dns.TypeHINFO, Class: dns.ClassINET}}}, 100)
 	const formErr, notImp = dns.RcodeFormatError, dns.RcodeNotImplemented
@@ -242,6 +247,11 @@ func TestPacketsThatAreNotOneProperQuestion(t *testing.T) {
 		"a label of reserved type":             {change(12, 0x80), formErr},
 		"a name that points to itself":         {change(12, 0xc0, 12), formErr},
 		"a record that is cut off":             {good[:len(good)-3], formErr},
+		"an OPT record in another section":     {packed(t, misplaced), formErr},
+		"a record that does not come":          {append(bare[:11:11], append([]byte{1}, bare[12:]...)...), formErr},
+		"no type":                              {bare[:len(bare)-4], formErr},
+		"no class":                             {bare[:len(bare)-2], formErr},
+		"a name that is further on":            {further(bare), formErr},
 		"two OPT records":                      {packed(t, twoOPT), formErr},
 		"an OPT record with a name":            {packed(t, named), formErr},
 		"a question that brings its answer":    {packed(t, signed), formErr},
@@ -267,6 +277,12 @@ func TestPacketsThatAreNotOneProperQuestion(t *testing.T) {
 		})
 	}
 	require.Zero(t, up.Asked("", ""))
+}
+
+// further is a question whose name is a pointer to what follows the question.
+func further(question []byte) []byte {
+	p := append(question[:headerBytes:headerBytes], 0xc0, headerBytes+6, 0, 1, 0, 1)
+	return append(p, question[headerBytes:]...)
 }
 
 // crowd is a question with as many records as a datagram has room for, each

@@ -31,7 +31,7 @@ func TestTCPAnswersSeveralQuestionsOnOneConnection(t *testing.T) {
 	}{{"www.groupcall.co.uk.", []string{"A 51.140.10.10"}}, {"other.servicebus.windows.net.", []string{}}} {
 		_, err := conn.Write(framed(packed(t, query(c.name, dns.TypeA))))
 		require.NoError(t, err)
-		reply, err := readFramed(conn)
+		reply, err := readFramed(conn, dns.MaxMsgSize)
 		require.NoError(t, err)
 		require.Equal(t, c.want, answers(w.read(t, reply)))
 	}
@@ -51,7 +51,7 @@ func TestASlowNameHoldsUpNoOtherOfItsConnection(t *testing.T) {
 	_, err = conn.Write(append(framed(packed(t, slow)), framed(packed(t, quick))...))
 	require.NoError(t, err)
 	for _, want := range []*dns.Msg{quick, slow} {
-		reply, err := readFramed(conn)
+		reply, err := readFramed(conn, dns.MaxMsgSize)
 		require.NoError(t, err)
 		require.Equal(t, want.Question, w.read(t, reply).Question)
 		if want == quick {
@@ -97,7 +97,7 @@ func TestOneTCPConnectionTooManyIsClosedAtOnce(t *testing.T) {
 	defer first.Close()
 	first.SetDeadline(time.Now().Add(patience))
 	first.Write(framed(packed(t, query("www.groupcall.co.uk.", dns.TypeA))))
-	_, err = readFramed(first)
+	_, err = readFramed(first, dns.MaxMsgSize)
 	require.NoError(t, err)
 	second, err := net.Dial("tcp", w.addr)
 	require.NoError(t, err)
@@ -145,7 +145,7 @@ func TestAnAnswerThatDoesNotFitIsTruncatedAndWholeOverTCP(t *testing.T) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
 	conn.Write(framed(packed(t, new(dns.Msg).SetQuestion("many.groupcall.co.uk.", dns.TypeA))))
-	wire, err := readFramed(conn)
+	wire, err := readFramed(conn, dns.MaxMsgSize)
 	require.NoError(t, err)
 	require.Len(t, w.read(t, wire).Answer, 60)
 }
@@ -412,7 +412,7 @@ func TestStrangersTakeNoTCPConnectionFromTheSchool(t *testing.T) {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
 		conn.Write(framed(packed(t, query("www.groupcall.co.uk.", dns.TypeA))))
-		reply, err := readFramed(conn)
+		reply, err := readFramed(conn, dns.MaxMsgSize)
 		require.NoError(t, err)
 		require.Equal(t, dns.RcodeRefused, w.read(t, reply).Rcode, "there is no policy yet: everybody is a stranger")
 		held = append(held, conn)
@@ -429,7 +429,7 @@ func TestStrangersTakeNoTCPConnectionFromTheSchool(t *testing.T) {
 	defer guest.Close()
 	guest.SetDeadline(time.Now().Add(patience))
 	guest.Write(framed(packed(t, query("www.groupcall.co.uk.", dns.TypeA))))
-	_, err = readFramed(guest)
+	_, err = readFramed(guest, dns.MaxMsgSize)
 	require.NoError(t, err)
 	_, err = held[0].Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err, "a stranger that falls silent is sent away soon")

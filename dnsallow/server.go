@@ -29,7 +29,7 @@ type ServerConfig struct {
 	// answered again within the lifetime of the answer does not count.
 	PerClient int
 	// Connections is how many TCP connections may be open (0: 256), half of them
-	// from one network; one more is closed at once.
+	// from one network and an eighth from one client; one more is closed at once.
 	Connections int
 	// NoShelf has every question judged anew, also one that this client was
 	// answered a moment ago: to hold the two ways against each other.
@@ -106,7 +106,7 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 	return &Server{
 		config: c, live: d.Live, resolver: d.Resolver, sink: d.Sink, log: d.Log, now: d.Now, told: d.Told, pins: d.Pins,
 		gate:    admission{total: c.Concurrent, each: c.PerNetwork},
-		lines:   admission{total: c.Connections, each: max(1, c.Connections/2)},
+		lines:   admission{total: c.Connections, each: max(1, c.Connections/2), alone: max(1, c.Connections/8)},
 		porch:   admission{total: strangerConnections, each: strangerConnections / 4},
 		asking:  pace[netip.Addr]{limit: 2 * c.PerClient, window: 2 * time.Second},
 		refusal: pace[netip.Prefix]{limit: strangerRefusals, window: time.Second},

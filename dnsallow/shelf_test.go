@@ -166,7 +166,7 @@ func TestRepeatsShareALineAndAreAllCounted(t *testing.T) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
 	conn.Write(framed(packed(t, refused)))
-	_, err = readFramed(conn)
+	_, err = readFramed(conn, dns.MaxMsgSize)
 	require.NoError(t, err)
 	require.Len(t, book.all(), 1)
 	w.Settle()

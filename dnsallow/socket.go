@@ -35,7 +35,7 @@ func (s *Server) readPackets(ctx, questions context.Context, conn *net.UDPConn, 
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
 	d := desk{Server: s, ctx: ctx, questions: questions, port: port, box: box, work: work, jobs: make(chan job), out: make([]byte, 0, payload)}
-	buf := make([]byte, dns.MaxMsgSize)
+	buf := make([]byte, longestQuestion)
 	for {
 		err := port.each(buf, d.receive)
 		switch {
@@ -180,7 +180,7 @@ func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle ti
 		if ctx.Err() != nil { // it ended before the deadline was set anew
 			return
 		}
-		packet, err := readFramed(conn)
+		packet, err := readFramed(conn, longestQuestion)
 		if err != nil {
 			return
 		}
@@ -212,16 +212,29 @@ func (l *tcpLine) write(reply []byte) {
 	}
 }
 
+// longestQuestion is how much of a message is looked at; the rest is cut off. A
+// question with its EDNS options, padded and signed, is far shorter.
+const longestQuestion = 4096
+
 // readFramed reads one message with its length before it (RFC 1035, section
-// 4.2.2).
-func readFramed(r io.Reader) ([]byte, error) {
+// 4.2.2), and keeps the first octets of it, most at most: the sender says how long
+// it is, and is not to say how much memory it takes.
+func readFramed(r io.Reader, most int) ([]byte, error) {
 	var length [2]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
 		return nil, err
 	}
-	packet := make([]byte, binary.BigEndian.Uint16(length[:]))
-	_, err := io.ReadFull(r, packet)
-	return packet, err
+	n := int(binary.BigEndian.Uint16(length[:]))
+	packet := make([]byte, min(n, most))
+	if _, err := io.ReadFull(r, packet); err != nil {
+		return nil, err
+	}
+	if n > len(packet) {
+		if _, err := io.CopyN(io.Discard, r, int64(n-len(packet))); err != nil {
+			return nil, err
+		}
+	}
+	return packet, nil
 }
 
 func writeFramed(w io.Writer, packet []byte) error {
