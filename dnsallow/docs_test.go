@@ -21,7 +21,7 @@ func TestTheDocumentedBoundsAreTheBounds(t *testing.T) {
 		fmt.Sprintf("| 256, half of them from one network and %d from one client, %.0f seconds without a question; %d for strangers, for %.0f seconds |",
 			s.lines.alone, c.Idle.Seconds(), strangerConnections, strangerIdle.Seconds()),
 		fmt.Sprintf("one that did not answer rests for ten seconds. When an answer takes %d ms", defaultHedge.Milliseconds()),
-		fmt.Sprintf("%.0f seconds at most, %.1f where something older", defaultTotal.Seconds(), staleWait.Seconds()),
+		fmt.Sprintf("%.0f seconds at most, with all aliases that have to be asked for, %.1f where something older", defaultTotal.Seconds(), staleWait.Seconds()),
 	} {
 		require.Contains(t, string(text), says)
 	}

@@ -46,7 +46,9 @@ func (s *Server) follow(ctx context.Context, in *inquiry, e errand, look func(co
 			o = s.faulty(in, fault)
 		}
 	}()
-	r, err := s.resolver.follow(e.permit, in.question().Qtype, func(q question) (*facts, error) { return look(ctx, q) })
+	asking, cancel := s.resolver.inTime(ctx)
+	defer cancel()
+	r, err := s.resolver.follow(e.permit, in.question().Qtype, func(q question) (*facts, error) { return look(asking, q) })
 	o = e.found(r, err)
 	s.pinLeads(ctx, in, o.led.leads)
 	return o

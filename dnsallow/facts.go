@@ -126,19 +126,29 @@ func collect(reply *dns.Msg, q question, now time.Time) (*facts, error) {
 		f.ttl = min(f.ttl, ttl)
 		name = host.Name()
 	}
-	for _, rr := range reply.Answer {
-		a, ok := addressOf(rr)
-		if !ok || !owns(name, rr) || rr.Header().Rrtype != q.qtype || len(f.addresses) == maxAddresses {
-			continue
-		}
-		ttl := clamp(seconds(rr.Header().Ttl))
-		f.addresses = append(f.addresses, address{a, ttl})
-		f.ttl = min(f.ttl, ttl)
+	if reply.Rcode != dns.RcodeNameError { // an address of what does not exist is none
+		f.take(reply.Answer, name, q.qtype)
 	}
 	if len(f.addresses) == 0 {
 		f.conclude(reply)
 	}
 	return f, nil
+}
+
+// take reads the addresses that a name has in an answer section.
+func (f *facts) take(section []dns.RR, name string, qtype uint16) {
+	for _, rr := range section {
+		a, ok := addressOf(rr)
+		switch {
+		case !ok, !owns(name, rr), rr.Header().Rrtype != qtype, len(f.addresses) == maxAddresses:
+			continue
+		case slices.ContainsFunc(f.addresses, func(known address) bool { return known.addr == a }):
+			continue // RFC 2181, section 5
+		}
+		ttl := clamp(seconds(rr.Header().Ttl))
+		f.addresses = append(f.addresses, address{a, ttl})
+		f.ttl = min(f.ttl, ttl)
+	}
 }
 
 // conclude reads a reply without addresses: the name does not exist, has none,

@@ -172,6 +172,37 @@ func TestALoopOverSeveralQuestionsEnds(t *testing.T) {
 	require.LessOrEqual(t, up.Asked("", ""), 2*maxAsks)
 }
 
+// Each alias takes an upstream less than what one question may take; all of them
+// together take more than the client is to wait (SERVFAIL within six seconds).
+func TestAllAliasesTogetherAreWaitedForNoLongerThanOneName(t *testing.T) {
+	t.Parallel()
+	const total = lull / 3
+	late := func(w dns.ResponseWriter, q *dns.Msg, h dns.HandlerFunc) {
+		select {
+		case <-time.After(total / 3):
+		case <-t.Context().Done():
+		}
+		h(w, q)
+	}
+	var zone []string
+	for i := range maxAsks - 1 {
+		zone = append(zone, fmt.Sprintf("n%d.groupcall.co.uk. 9 IN CNAME n%d.groupcall.co.uk.", i, i+1))
+	}
+	up := nettest.NewDNS(t, append(zone, fmt.Sprintf("n%d.groupcall.co.uk. 9 IN A 51.140.10.10", maxAsks-1))...)
+	for i := range maxAsks {
+		up.Handle(fmt.Sprintf("n%d.groupcall.co.uk", i), func(w dns.ResponseWriter, q *dns.Msg) { late(w, q, oneStep(up)) })
+	}
+	w := open(t, up, schoolRules(t), func(_ *ServerConfig, d *ServerDeps) {
+		d.Resolver = resolverTo(t, up, newClock(), func(c *ResolverConfig) { c.Total, c.Try = total, total })
+	})
+	reply := w.ask(t, query("n0.groupcall.co.uk.", dns.TypeA))
+	require.Equal(t, "SERVFAIL\nEDE 22 upstream-unresolved\n", spelled(reply))
+	_, _, err := w.resolver.Resolve(t.Context(), permit(t, w.live.Policy(), machine, "n0.groupcall.co.uk", 443, w.clock.Now()))
+	var trouble *Error
+	require.ErrorAs(t, err, &trouble)
+	require.True(t, trouble.Timeout(), "the proxy waits no longer")
+}
+
 func FuzzCollect(f *testing.F) {
 	for _, lines := range [][]string{
 		{"q.example. 9 IN CNAME b.example.", "b.example. 9 IN A 13.74.1.1"},

@@ -59,7 +59,7 @@ func (fs *flights) join(q question) (f *flight, mine bool) {
 func (fs *flights) carry(ctx context.Context, q question, f *flight, look func(context.Context, question) (*facts, error)) (*facts, error) {
 	defer fs.land(q, f) // also after a panic: nobody may wait for ever
 	f.facts, f.err = look(ctx, q)
-	f.gone = f.err != nil && ctx.Err() != nil
+	f.gone = f.err != nil && gaveUp(ctx)
 	return f.facts, f.err
 }
 

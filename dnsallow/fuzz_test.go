@@ -20,6 +20,7 @@ func FuzzRespond(f *testing.F) {
 	for _, m := range []*dns.Msg{
 		query("www.groupcall.co.uk.", dns.TypeA), query("other.servicebus.windows.net.", dns.TypeAAAA),
 		query("mask.icloud.com.", dns.TypeHTTPS), query("emergeen.servicebus.windows.net.", dns.TypeANY),
+		query("www.groupcall.co.uk.", dns.TypeNone), query("www.groupcall.co.uk.", dns.TypeTXT),
 		new(dns.Msg).SetUpdate("groupcall.co.uk."), new(dns.Msg).SetAxfr("groupcall.co.uk."),
 		new(dns.Msg).SetQuestion(`a\.b\000.Groupcall.co.uk.`, dns.TypeA),
 	} {

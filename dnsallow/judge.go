@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -44,7 +45,23 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 	if v, ok := r.mayAsk(permit, question{permit.Dest().Host.Name(), qtype}); !ok {
 		return resolution{verdict: v}, nil
 	}
+	ctx, cancel := r.inTime(ctx)
+	defer cancel()
 	return r.follow(permit, qtype, func(q question) (*facts, error) { return r.lookup(ctx, q) })
+}
+
+// inTime bounds all that has to be asked for one name: where upstream leaves the
+// aliases to us, each is a question of its own, and the client waits for all.
+func (r *Resolver) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.config.Total, errOutOfTime)
+}
+
+// errOutOfTime is the cause of a context that inTime ended: no asker gave up.
+var errOutOfTime = errors.New("the upstream DNS servers took too long for all that had to be asked")
+
+// gaveUp reports whether whoever asked waits no more.
+func gaveUp(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errOutOfTime)
 }
 
 // atHand does the same from what the cache holds; ok is false where something is
@@ -94,7 +111,11 @@ func (r *Resolver) follow(permit policy.Permit, qtype uint16, look func(question
 				TTL: f.ttl - f.age(now), until: c.until, stale: c.stale,
 			}
 		}
-		name = c.aliases[len(c.aliases)-1].Name()
+		next, before := c.aliases[len(c.aliases)-1], c.aliases[:len(c.aliases)-1]
+		if next == permit.Dest().Host || slices.Contains(before, next) { // a loop, one link in each answer
+			break
+		}
+		name = next.Name()
 	}
 	return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: invalidError("its alias chain is too long, or a loop")}
 }
@@ -110,7 +131,7 @@ type wildcard struct {
 // that anybody has asked for within a day are not new.
 func (r *Resolver) mayAsk(permit policy.Permit, q question) (policy.Verdict, bool) {
 	now := r.now()
-	if r.configured(q) != nil || r.cache.knows(q.name, now) {
+	if r.home(q) != nil || r.cache.knows(q.name, now) {
 		return policy.Verdict{}, true
 	}
 	v, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit})

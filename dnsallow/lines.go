@@ -138,7 +138,10 @@ func (l *lines) overHTTPS(ctx context.Context, u Upstream, m *dns.Msg) (*dns.Msg
 		return nil, err
 	}
 	reply := new(dns.Msg)
-	if reply.Unpack(body) != nil {
+	switch {
+	case len(body) > dns.MaxMsgSize:
+		return nil, invalidError("it is longer than a DNS message can be")
+	case reply.Unpack(body) != nil:
 		return nil, invalidError("it cannot be read")
 	}
 	return reply, answersTo(reply, m)

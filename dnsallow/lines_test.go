@@ -211,6 +211,10 @@ func TestAnswersOverHTTPSThatAreNone(t *testing.T) {
 			w.Header().Set("Content-Type", dnsMessage)
 			w.Write(make([]byte, 1<<20))
 		},
+		"an answer, and no end": func(w http.ResponseWriter, r *http.Request) {
+			s.honest(w, r)
+			w.Write(make([]byte, 1<<20))
+		},
 		"another answer": func(w http.ResponseWriter, _ *http.Request) {
 			m := new(dns.Msg).SetQuestion("else.example.org.", dns.TypeA)
 			m.Response = true

@@ -57,7 +57,7 @@ type family struct {
 func (r *Resolver) known(permit policy.Permit) (six, four family, ok bool) {
 	missing := false
 	look := func(q question) (*facts, error) {
-		f := r.configured(q)
+		f := r.home(q)
 		if f == nil {
 			f = r.kept(q)
 		}

@@ -30,7 +30,7 @@ type ResolverConfig struct {
 	// rules list in full do not count; without a cache every look-up does.
 	NewNames int
 	// Try bounds one attempt to ask an upstream (0: 1.5 s), Total all attempts
-	// for one question (0: 5 s).
+	// for one name, its aliases included (0: 5 s).
 	Try, Total time.Duration
 	// Hedge is after how long without an answer the next upstream is asked
 	// besides (0: 300 ms).
@@ -132,7 +132,7 @@ func (r *Resolver) CacheHits() uint64 { return r.cache.hits.Load() }
 // lookup says what upstream says about q, from the cache where it still holds.
 // It judges nothing: whoever calls it has a permit that led to q.
 func (r *Resolver) lookup(ctx context.Context, q question) (*facts, error) {
-	if f := r.configured(q); f != nil {
+	if f := r.home(q); f != nil {
 		return f, nil
 	}
 	if f := r.kept(q); f != nil {
@@ -191,7 +191,7 @@ func (r *Resolver) fetchBy(ctx context.Context, q question, posted *letter) (*fa
 	f, err := r.inquire(ctx, q, old != nil, posted)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil: // the asker gave up
+	case gaveUp(ctx):
 		return nil, err
 	case old != nil:
 		f, err = old.again(r.now()), nil
@@ -212,7 +212,7 @@ func (r *Resolver) failed(q question, err error) {
 // be kept of the answer, where something older could be served instead, and where
 // whoever is to be asked first is not asked over UDP.
 func (r *Resolver) byPost(q question) (u Upstream, ok bool) {
-	if r.config.CacheBytes == 0 || r.cache.old(q, r.now()) != nil {
+	if r.config.CacheBytes == 0 || r.home(q) != nil || r.cache.old(q, r.now()) != nil {
 		return Upstream{}, false
 	}
 	order := r.exchanger.health.order(r.config.Upstreams, r.now())
