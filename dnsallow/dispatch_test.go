@@ -51,23 +51,6 @@ func TestWhatIsUnderWayOccupiesNoGoroutine(t *testing.T) {
 	require.Equal(t, 1, up.Asked(asked, "A"))
 }
 
-func TestAForgedAnswerByPostIsNotBelieved(t *testing.T) {
-	for what, forge := range forgeries {
-		t.Run(what, func(t *testing.T) {
-			up := nettest.NewDNS(t, asked+". 300 IN A 93.184.216.34")
-			up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
-				if !overTCPOnly(w) {
-					lie := forged(up, q)
-					forge(lie)
-					w.WriteMsg(lie)
-				}
-				w.WriteMsg(up.Honest(q))
-			})
-			require.Equal(t, []string{"A 93.184.216.34"}, answers(askedByPost(t, up).ask(t, query(asked+".", dns.TypeA))))
-		})
-	}
-}
-
 // What a goroutine has to go on with.
 func TestWhatComesByPostAndIsNoAnswerIsGoneOnWith(t *testing.T) {
 	honest := []string{asked + ". 300 IN A 93.184.216.34"}

@@ -244,19 +244,28 @@ func (g *gate) reload(t *testing.T) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-var decisionLine = regexp.MustCompile(`(?m)^gatehouse_decisions_total\{(.*)\} (\S+)$`)
-
 // decisions is what /metrics counts: "surface verdict reason rule" to how often.
 func (g *gate) decisions(t *testing.T) map[string]int {
+	t.Helper()
+	return g.counts(t, "gatehouse_decisions_total", "surface", "verdict", "reason", "rule")
+}
+
+// counts is one metric: the values of some of its labels, which tell its series
+// apart, to how often.
+func (g *gate) counts(t *testing.T, metric string, labels ...string) map[string]int {
 	t.Helper()
 	code, text := g.get("/metrics")
 	require.Equal(t, http.StatusOK, code)
 	counts := map[string]int{}
-	for _, m := range decisionLine.FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^`+metric+`\{(.*)\} (\S+)$`).FindAllStringSubmatch(text, -1) {
 		n, err := strconv.ParseFloat(m[2], 64)
 		require.NoError(t, err)
 		if n > 0 {
-			counts[fmt.Sprintf("%s %s %s %s", label(m[1], "surface"), label(m[1], "verdict"), label(m[1], "reason"), label(m[1], "rule"))] = int(n)
+			values := make([]string, len(labels))
+			for i, name := range labels {
+				values[i] = label(m[1], name)
+			}
+			counts[strings.Join(values, " ")] = int(n)
 		}
 	}
 	return counts
