@@ -11,12 +11,14 @@ import (
 const MaxField = 512
 
 // clip cuts a field to MaxField octets, never inside a character.
-func clip(s string) string {
-	if len(s) <= MaxField {
+func clip(s string) string { return clipTo(s, MaxField) }
+
+func clipTo(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	end := MaxField
-	for end > MaxField-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+	end := most
+	for end > max(0, most-utf8.UTFMax) && !utf8.RuneStart(s[end]) {
 		end--
 	}
 	return s[:end]
