@@ -22,6 +22,10 @@ type LogConfig struct {
 	// Logger is told when lines begin to be lost and when writing works again;
 	// nil: nobody is.
 	Logger *slog.Logger
+	// Name is what Logger calls the log, and Advice what to do where it cannot be
+	// written; empty: those of the decision log in a file.
+	Name, Advice string
+	Now          func() time.Time // nil: time.Now
 }
 
 // Log is the decision log: a Sink that hands Records through a bounded queue to
@@ -29,13 +33,18 @@ type LogConfig struct {
 // queued or written (a slow reader of standard output, a full disk) is dropped
 // and counted.
 type Log struct {
-	format  Format
-	out     io.Writer
-	logger  *slog.Logger
+	LogConfig // with its defaults filled in
+
 	queue   chan *Record
 	half    chan struct{} // the queue is half full: do not wait for more
 	dropped atomic.Uint64
-	failing bool // owned by Run
+	crowded atomic.Uint64 // of dropped, those that found no place in the queue
+	last    atomic.Int64  // when a line was lost last, in Unix time; 0: none was
+	trouble atomic.Pointer[error]
+
+	// Owned by Run.
+	told uint64 // of crowded, those that have been told of
+	mute bool   // it has been told of within the hour
 }
 
 // gathering is how long the first Record of a batch waits for others: woken for
@@ -47,18 +56,22 @@ const batchBytes = 64 << 10
 
 // NewLog makes a Log; nothing is written until Run runs.
 func NewLog(c LogConfig) *Log {
-	l := &Log{format: c.Format, out: c.Out, logger: c.Logger}
-	if l.format == nil {
-		l.format = JSON
+	if c.Format == nil {
+		c.Format = JSON
 	}
-	if l.logger == nil {
-		l.logger = slog.New(slog.DiscardHandler)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Queue == 0 {
 		c.Queue = 8192
 	}
-	l.queue, l.half = make(chan *Record, c.Queue), make(chan struct{}, 1)
-	return l
+	if c.Name == "" {
+		c.Name, c.Advice = "decision log", "free disk space, or check the path and its permissions"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Log{LogConfig: c, queue: make(chan *Record, c.Queue), half: make(chan struct{}, 1)}
 }
 
 // Record implements Sink.
@@ -66,7 +79,8 @@ func (l *Log) Record(r *Record) {
 	select {
 	case l.queue <- r:
 	default:
-		l.dropped.Add(1)
+		l.crowded.Add(1)
+		l.lose(1)
 	}
 	if len(l.queue) == (cap(l.queue)+1)/2 {
 		select {
@@ -76,8 +90,29 @@ func (l *Log) Record(r *Record) {
 	}
 }
 
+func (l *Log) lose(n int) {
+	l.dropped.Add(uint64(n))
+	l.last.Store(l.Now().Unix())
+}
+
 // Dropped is the number of Records that were never written.
 func (l *Log) Dropped() uint64 { return l.dropped.Load() }
+
+// LastDropped is when one was dropped last, to the second; the zero time: none was.
+func (l *Log) LastDropped() time.Time {
+	if at := l.last.Load(); at != 0 {
+		return time.Unix(at, 0)
+	}
+	return time.Time{}
+}
+
+// Trouble is why lines cannot be written now; nil: they can, as far as is known.
+func (l *Log) Trouble() error {
+	if err := l.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Run writes until ctx is done, then writes what is still queued and returns.
 // It returns late where Out blocks.
@@ -93,7 +128,9 @@ func (l *Log) Run(ctx context.Context) {
 		case r := <-l.queue:
 			l.await(ctx, more)
 			l.write(l.gather(buf[:0], r))
+			l.tellOfCrowd()
 		case <-hourly.C:
+			l.mute = false
 			l.tend()
 		case <-ctx.Done():
 			for len(l.queue) > 0 {
@@ -137,12 +174,12 @@ func (l *Log) gather(buf []byte, r *Record) []byte {
 func (l *Log) appendLine(buf []byte, r *Record) (with []byte) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			l.dropped.Add(1)
-			l.logger.Error("decision log: a line could not be formatted", "fault", fault)
+			l.lose(1)
+			l.Logger.Error(l.Name+": a line could not be formatted", "fault", fault)
 			with = buf
 		}
 	}()
-	return l.format(buf, r)
+	return l.Format(buf, r)
 }
 
 // write writes whole lines. Where the disk fills up in the midst of them, those
@@ -151,26 +188,38 @@ func (l *Log) write(lines []byte) {
 	if len(lines) == 0 {
 		return
 	}
-	n, err := l.out.Write(lines)
+	n, err := l.Out.Write(lines)
 	if err != nil {
-		l.dropped.Add(uint64(bytes.Count(lines[n:], []byte{'\n'})))
+		l.lose(bytes.Count(lines[n:], []byte{'\n'}))
 	}
-	switch {
-	case err != nil && !l.failing:
-		l.logger.Error("decision log: cannot write; decisions go on, their lines are dropped and counted "+
-			"until it works again: free disk space, or check the path and its permissions", "err", err)
-	case err == nil && l.failing:
-		l.logger.Warn("decision log: writing works again", "dropped", l.Dropped())
+	switch failing := l.trouble.Load() != nil; {
+	case err != nil && !failing:
+		l.Logger.Error(l.Name+": cannot write; decisions go on, their lines are dropped and counted "+
+			"until it works again: "+l.Advice, "err", err)
+		l.trouble.Store(&err)
+	case err == nil && failing:
+		l.Logger.Warn(l.Name+": writing works again", "dropped", l.Dropped())
+		l.trouble.Store(nil)
 	}
-	l.failing = err != nil
+}
+
+// tellOfCrowd says, once an hour at most, that lines found no place in the queue.
+func (l *Log) tellOfCrowd() {
+	crowded := l.crowded.Load()
+	if crowded > l.told && !l.mute {
+		l.Logger.Warn(l.Name+": lines were dropped and counted: decisions come faster than they are taken; "+
+			"decisions go on", "dropped", l.Dropped())
+		l.mute = true
+	}
+	l.told = crowded
 }
 
 // tend lets a file that is bounded in days delete what is too old, also on days
 // on which nothing is written.
 func (l *Log) tend() {
-	if f, ok := l.out.(interface{ Tend() error }); ok {
+	if f, ok := l.Out.(interface{ Tend() error }); ok {
 		if err := f.Tend(); err != nil {
-			l.logger.Warn("decision log: old files could not be deleted", "err", err)
+			l.Logger.Warn(l.Name+": old files could not be deleted", "err", err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -49,7 +50,10 @@ func (s stuck) Write([]byte) (int, error) {
 
 func TestLogNeverBlocksTheGateAndCountsWhatItDrops(t *testing.T) {
 	out := stuck{began: make(chan struct{}, 2), free: make(chan struct{})}
-	l := NewLog(LogConfig{Out: out, Queue: 4})
+	var said bytes.Buffer
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	l := NewLog(LogConfig{Out: out, Queue: 4, Logger: slog.New(slog.NewTextHandler(&said, nil)), Now: func() time.Time { return now }})
+	require.Zero(t, l.LastDropped())
 	stop := run(l)
 	l.Record(numbered(0))
 	<-out.began // the writer holds one line and takes no more
@@ -60,6 +64,9 @@ func TestLogNeverBlocksTheGateAndCountsWhatItDrops(t *testing.T) {
 	close(out.free)
 	stop()
 	require.Equal(t, uint64(100), l.Dropped(), "and what could not be written")
+	require.True(t, now.Equal(l.LastDropped()))
+	require.ErrorIs(t, l.Trouble(), io.ErrClosedPipe)
+	require.Equal(t, 1, strings.Count(said.String(), "decisions come faster than they are taken"), "told once")
 }
 
 // flaky fails while broken is set.
@@ -101,6 +108,7 @@ func TestAFullDiskCostsLinesAndIsSaidOnce(t *testing.T) {
 	require.Equal(t, uint64(3), l.Dropped())
 	require.Equal(t, 1, strings.Count(said.String(), "cannot write"))
 	require.Equal(t, 1, strings.Count(said.String(), "writing works again"))
+	require.NoError(t, l.Trouble())
 }
 
 // filling takes so many octets in all.
