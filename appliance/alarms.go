@@ -33,8 +33,6 @@ type troubles struct {
 	mu      sync.Mutex
 	refused map[string]*flow.Record // the last one, by the pack's rule
 	unready map[string]bool         // packs, as the doctor last found them
-	dropped uint64                  // lines of the decision log, when last looked at
-	lost    time.Time               // when there were more
 }
 
 func newTroubles() *troubles {
@@ -58,7 +56,7 @@ func (t *troubles) packTried(pack string, ready bool) {
 }
 
 // happened are the alarms that events give rise to.
-func (t *troubles) happened(now time.Time, dropped uint64) (list []alarm.Condition) {
+func (t *troubles) happened(now time.Time) (list []alarm.Condition) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for rule, r := range t.refused {
@@ -76,19 +74,12 @@ func (t *troubles) happened(now time.Time, dropped uint64) (list []alarm.Conditi
 				Says: "The doctor found that not all works that the pack " + pack + " needs.", Fix: "gatehouse doctor --pack " + pack})
 		}
 	}
-	if dropped > t.dropped {
-		t.dropped, t.lost = dropped, now
-	}
-	if !t.lost.IsZero() && now.Sub(t.lost) < lingers {
-		list = append(list, alarm.Condition{Kind: alarm.LogDropped,
-			Says: fmt.Sprintf("Lines of the decision log are lost, %d since the start.", dropped), Fix: "look at the disk, and at whoever reads the log"})
-	}
 	return list
 }
 
 // wrong is everything that is to be told of.
 func (a *Appliance) wrong() []alarm.Condition {
-	list := a.troubles.happened(a.Now(), a.decisions.Dropped())
+	list := a.troubles.happened(a.Now())
 	add := func(kind alarm.Kind, says, fix string) {
 		list = append(list, alarm.Condition{Kind: kind, Says: says, Fix: fix})
 	}
@@ -107,6 +98,12 @@ func (a *Appliance) wrong() []alarm.Condition {
 	}
 	if c := a.azureCheck(); c.State != doctor.OK {
 		add(alarm.AzureOld, "Azure's addresses: "+c.Says+".", c.Fix)
+	}
+	if c := a.decisionsCheck(); c.State == doctor.Failed {
+		add(alarm.LogDropped, "The decision log: "+c.Says+".", c.Fix)
+	}
+	if c := a.feed.lossCheck(a.Now()); c.State == doctor.Failed {
+		add(alarm.LogDropped, "Syslog: "+c.Says+".", c.Fix)
 	}
 	if c := a.diskCheck(); c.State == doctor.Failed {
 		add(alarm.DiskFull, "The disk: "+c.Says+".", c.Fix)
@@ -191,15 +188,15 @@ func (a *Appliance) ownPassage(name, setting string, dest policy.Dest, protocol 
 		p, err = policy.Compile(policy.Spec{Rules: []policy.Rule{r}, TreatAsPublic: prefixesOf(a.Config.Addresses.TreatAsPublic)})
 	}
 	if err != nil {
-		a.Log.Error("a fault in gatehouse: no alarm can be sent", "setting", setting, "err", err) // a nil policy refuses
+		a.Log.Error("a fault in gatehouse: nothing can be sent", "setting", setting, "err", err) // a nil policy refuses
 	}
 	dialer := net.Dialer{Timeout: a.Config.Limits.Dial.Duration}
 	return &ownPassages{policy: p, resolver: a.resolver, book: a.book, now: a.Now,
-		dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		dial: func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
 			if a.doors.own(to) {
 				return nil, errors.New("it leads to the gate's own listeners")
 			}
-			return dialer.DialContext(ctx, "tcp", to.String())
+			return dialer.DialContext(ctx, network, to.String())
 		}}
 }
 

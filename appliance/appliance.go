@@ -54,6 +54,7 @@ type Appliance struct {
 	ring      *flow.Ring
 	decisions *flow.Log
 	file      io.Closer // of the decision log; nil: standard output
+	feed      *feed     // to a syslog server; nil: there is none
 	tally     *metrics.Tally
 	used      *usedAddresses
 	day       flow.Day
@@ -86,13 +87,17 @@ func New(o Options) *Appliance {
 	a.ring = flow.NewRing(keptDecisions)
 	a.decisions = a.newDecisionLog()
 	a.resolver = a.newResolver()
+	a.feed = a.newFeed()
 	a.tally = metrics.New(metrics.Config{
 		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
-		LogDropped: a.decisions.Dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
+		LogDropped: a.decisions.Dropped, SyslogDropped: a.feed.dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
 	a.used, a.troubles = new(usedAddresses), newTroubles()
 	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used, &a.day, a.troubles}, Faults: a.sinkFault}
+	if a.feed != nil {
+		book.Sinks = append(book.Sinks, a.feed)
+	}
 	a.book = book
 	a.bell = a.newBell()
 	a.told = a.newTold()
@@ -109,7 +114,7 @@ func New(o Options) *Appliance {
 }
 
 func (a *Appliance) newDecisionLog() *flow.Log {
-	c := flow.LogConfig{Out: a.Stdout, Logger: a.Log}
+	c := flow.LogConfig{Out: a.Stdout, Logger: a.Log, Now: a.Now}
 	if a.Config.Log.Format == "squid" {
 		c.Format = flow.Squid
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/appliance/syslog"
 	"gatehouse/rules"
 )
 
@@ -115,6 +116,10 @@ type LogConfig struct {
 	Format    string `toml:"format"`    // "json" or "squid"
 	Days      int    `toml:"days"`      // 0: no bound
 	MiB       int    `toml:"mib"`       // 0: no bound
+	// Syslog is a server that gets every decision as well; the zero Server: none.
+	Syslog            syslog.Server `toml:"syslog"`
+	SyslogFacility    string        `toml:"syslog_facility"`
+	SyslogCertificate string        `toml:"syslog_certificate"` // PEM with its key, which a server of tls:// is shown; empty: none
 }
 
 // LimitsConfig bounds what clients may use.
@@ -142,7 +147,7 @@ func DefaultConfig() Config {
 	c.DNS.CacheMiB = 16
 	c.Inspection.Dir = "ca"
 	c.Azure.Fetch = "off"
-	c.Log = LogConfig{Decisions: "stdout", Format: "json", Days: 90, MiB: 1024}
+	c.Log = LogConfig{Decisions: "stdout", Format: "json", Days: 90, MiB: 1024, SyslogFacility: "local0"}
 	c.Limits = LimitsConfig{
 		Connections: 20000, PerClient: 4096, HeaderBytes: 65536, PublishRate: 100,
 		Dial: Duration{8 * time.Second}, TunnelIdle: Duration{time.Hour},
@@ -167,7 +172,7 @@ func address(s string) Address {
 func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	c := DefaultConfig()
 	at, problems := rules.Decode(name, text, &c)
-	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir, &c.Alarm.MailPasswordFile} {
+	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir, &c.Alarm.MailPasswordFile, &c.Log.SyslogCertificate} {
 		*path = beside(name, *path)
 	}
 	if c.Azure.Tags == "" && c.Azure.Fetch == fetchWeekly {

@@ -42,6 +42,7 @@ func (c *configCheck) values() {
 	c.wall()
 	c.parents()
 	c.alarms()
+	c.syslog()
 	c.oneOf("azure.fetch", c.Azure.Fetch, "off", "weekly")
 	c.oneOf("log.format", c.Log.Format, "json", "squid")
 	if c.Log.Decisions == "" {

@@ -61,12 +61,15 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 	}
 	checks := []*doctor.Check{
 		gate,
-		doctor.Heading("machine", a.diskCheck(), a.descriptorCheck()),
+		doctor.Heading("machine", a.diskCheck(), a.descriptorCheck(), a.decisionsCheck()),
 		a.azureCheck(),
 		servers,
 	}
 	if a.Config.Inspection.Enabled {
 		checks = append(checks, a.caCheck())
+	}
+	if a.feed != nil {
+		checks = append(checks, doctor.Heading("syslog", a.feed.check(ctx), a.feed.lossCheck(a.Now())))
 	}
 	if len(a.Config.Upstreams) > 0 {
 		checks = append(checks, doctor.Heading("parent proxies", a.parentChecks(ctx)...))

@@ -7,11 +7,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"gatehouse/appliance/alarm"
+	"gatehouse/appliance/doctor"
 )
 
 func TestAPassageUnderWayEndsByItselfWhenTheGateIsToldToStop(t *testing.T) {
@@ -95,7 +99,12 @@ func TestAFullDiskHoldsUpNothing(t *testing.T) {
 	}
 	require.NoError(t, s.stop())
 	require.Contains(t, scrape(t, s.tally), "gatehouse_log_dropped_total 3\n")
-	require.Contains(t, s.said.String(), "no space left on device")
+	require.Equal(t, 1, strings.Count(s.said.String(), "no space left on device"), "told once")
+	check := s.decisionsCheck()
+	require.Equal(t, doctor.Failed, check.State)
+	require.Contains(t, check.Says, "no space left on device; 3 lines since the start")
+	alarms := s.wrong()
+	require.True(t, slices.ContainsFunc(alarms, func(c alarm.Condition) bool { return c.Kind == alarm.LogDropped }), "%v", alarms)
 }
 
 func TestATaskThatPanicsEndsNothingElse(t *testing.T) {

@@ -28,7 +28,7 @@ type ownPassages struct {
 	}
 	book flow.Sink
 	now  func() time.Time
-	dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
 }
 
 // fetchRule is the built-in rule by which service tags are fetched.
@@ -68,8 +68,9 @@ func (o *ownPassages) transport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// connect opens a connection to a host and port that the policy permits.
-func (o *ownPassages) connect(ctx context.Context, _, address string) (net.Conn, error) {
+// connect opens a connection, by "tcp" or "udp", to a host and port that the policy
+// permits.
+func (o *ownPassages) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	dest, err := destOf(address)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,9 @@ func (o *ownPassages) connect(ctx context.Context, _, address string) (net.Conn,
 		Host: dest.Host.String(), Port: dest.Port, End: "refused",
 	}
 	v, permit := o.policy.Connect(policy.Connect{At: r.Time, Surface: policy.CONNECT, Client: localhost, Dest: dest})
-	r.Verdict, r.Protocol = v, v.Protocol
+	if r.Verdict, r.Protocol = v, v.Protocol; network == "udp" {
+		r.Protocol = policy.UDP // a policy knows it to be forwarded only: the place was judged as if it were TCP
+	}
 	if !v.Allowed() {
 		return nil, o.refused(r)
 	}
@@ -94,7 +97,7 @@ func (o *ownPassages) connect(ctx context.Context, _, address string) (net.Conn,
 	}
 	for _, p := range permits {
 		var conn net.Conn
-		if conn, err = o.dial(ctx, netip.AddrPortFrom(p.Addr(), dest.Port)); err == nil {
+		if conn, err = o.dial(ctx, network, netip.AddrPortFrom(p.Addr(), dest.Port)); err == nil {
 			r.IP = p.Addr()
 			for _, alias := range p.Aliases() {
 				r.CNAME = append(r.CNAME, alias.Name())

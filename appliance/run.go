@@ -54,12 +54,19 @@ func (a *Appliance) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// keepLog writes the decision log until the function it returns is called,
+// keepLog writes the decision log, and to the syslog server, until the function it returns is called,
 // which waits for the last line, but not for ever: a reader of standard output
 // that reads no more must not keep the process alive.
 func (a *Appliance) keepLog() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	feeding, endFeed := context.WithCancel(context.Background())
+	fed, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(fed)
+		if a.feed != nil {
+			a.feed.Run(feeding)
+		}
+	}()
 	go func() {
 		defer close(done)
 		a.decisions.Run(ctx)
@@ -68,11 +75,20 @@ func (a *Appliance) keepLog() (stop func()) {
 		}
 	}()
 	return func() {
+		late, end := context.WithTimeout(context.Background(), 2*time.Second)
+		defer end()
+		endFeed() // first: the end of its connection is a line of the decision log
+		await(late, fed)
 		cancel()
-		select {
-		case <-done:
-		case <-time.After(2 * time.Second):
-		}
+		await(late, done)
+	}
+}
+
+// await waits for what ends, until it is late.
+func await(late context.Context, ended <-chan struct{}) {
+	select {
+	case <-ended:
+	case <-late.Done():
 	}
 }
 

@@ -217,8 +217,8 @@ func (a *Appliance) newTagFetch() (*tagFetch, error) {
 	}
 	dialer := net.Dialer{Timeout: c.Limits.Dial.Duration}
 	own := &ownPassages{policy: p, resolver: a.resolver, book: a.book, now: a.Now,
-		dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", to.String())
+		dial: func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, to.String())
 		}}
 	return &tagFetch{
 		page: downloadPage, http: own.transport(roots), keep: filepath.Join(c.State.Dir, "azure-fetch.json"),

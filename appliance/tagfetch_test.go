@@ -104,7 +104,7 @@ func newMicrosoft(t *testing.T, zone ...string) *microsoft {
 	t.Cleanup(resolver.Close)
 	p, err := fetchPolicy([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
 	require.NoError(t, err)
-	own := &ownPassages{policy: p, resolver: resolver, book: m.book, now: time.Now, dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	own := &ownPassages{policy: p, resolver: resolver, book: m.book, now: time.Now, dial: func(ctx context.Context, _ string, to netip.AddrPort) (net.Conn, error) {
 		if to.String() != "127.0.0.1:443" {
 			return nil, errors.New("not where the page is")
 		}

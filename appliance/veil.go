@@ -37,6 +37,12 @@ func newVeil(c *Config, p *policy.Policy, at time.Time) *veil {
 	for _, f := range c.DNS.Forwards {
 		v.hide(f.Zone.String())
 	}
+	v.hide(c.Log.Syslog.Dest.Host.String())
+	for _, path := range []string{c.Log.Decisions, c.Log.Syslog.Path, c.Log.SyslogCertificate} {
+		if path != "stdout" {
+			v.hide(path)
+		}
+	}
 	var packs []string // their hosts: no name of the school's may blot them out
 	for _, r := range p.Rules() {
 		for _, h := range r.Hosts {

@@ -17,11 +17,13 @@ import (
 // Config is what a Tally reads at each scrape. The functions are called from
 // the scraping goroutine and must not block.
 type Config struct {
-	Now        func() time.Time // nil: time.Now
-	Version    string
-	Revision   string
-	GoVersion  string
-	LogDropped func() uint64 // nil: nothing is ever dropped
+	Now       func() time.Time // nil: time.Now
+	Version   string
+	Revision  string
+	GoVersion string
+	// LogDropped and SyslogDropped count the lines of the decision log, and the
+	// messages to a syslog server, that were lost; nil: none ever is.
+	LogDropped, SyslogDropped func() uint64
 	// CacheEntries and CacheHits tell of the DNS cache; nil: there is none.
 	CacheEntries func() int
 	CacheHits    func() uint64
@@ -134,9 +136,11 @@ func (t *Tally) countNames(c Config) {
 }
 
 func (t *Tally) describeProcess(c Config) {
-	dropped := func() float64 { return 0 }
-	if c.LogDropped != nil {
-		dropped = func() float64 { return float64(c.LogDropped()) }
+	number := func(of func() uint64) func() float64 {
+		if of == nil {
+			return func() float64 { return 0 }
+		}
+		return func() float64 { return float64(of()) }
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "gatehouse_build_info", Help: "Always 1; the labels say what is running.",
@@ -147,7 +151,11 @@ func (t *Tally) describeProcess(c Config) {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "gatehouse_log_dropped_total",
 			Help: "Lines of the decision log that were never written: the disk was full or the reader too slow.",
-		}, dropped),
+		}, number(c.LogDropped)),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_syslog_dropped_total",
+			Help: "Decisions that were never sent to the syslog server: it was away for too long or too slow.",
+		}, number(c.SyslogDropped)),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

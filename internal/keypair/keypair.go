@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,30 @@ const mostBytes = 1 << 20
 // which it is to be valid. The error says what is wrong, and how to mend what is
 // often wrong with files that come from Windows.
 func Parse(chain, key []byte, now time.Time) (*tls.Certificate, error) {
+	pair, err := parse(chain, key, now)
+	switch {
+	case err != nil:
+		return nil, err
+	case !usable(pair.Leaf, x509.ExtKeyUsageServerAuth):
+		return nil, errors.New("the certificate is not one for a server (extended key usage)")
+	}
+	return pair, nil
+}
+
+// ParseClient is Parse for a certificate by which this machine shows servers who
+// it is. The zero now asks for no validity.
+func ParseClient(chain, key []byte, now time.Time) (*tls.Certificate, error) {
+	pair, err := parse(chain, key, now)
+	switch {
+	case err != nil:
+		return nil, err
+	case !usable(pair.Leaf, x509.ExtKeyUsageClientAuth):
+		return nil, errors.New("the certificate is not one for a client (extended key usage)")
+	}
+	return pair, nil
+}
+
+func parse(chain, key []byte, now time.Time) (*tls.Certificate, error) {
 	for _, file := range [][]byte{chain, key} {
 		if err := readable(file); err != nil {
 			return nil, err
@@ -32,12 +57,11 @@ func Parse(chain, key []byte, now time.Time) (*tls.Certificate, error) {
 	}
 	leaf := pair.Leaf
 	switch {
+	case now.IsZero():
 	case now.After(leaf.NotAfter):
 		return nil, fmt.Errorf("the certificate ended on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
 	case now.Before(leaf.NotBefore):
 		return nil, fmt.Errorf("the certificate begins on %s only; is the clock right?", leaf.NotBefore.UTC().Format(time.DateOnly))
-	case len(leaf.ExtKeyUsage) > 0 && !serves(leaf):
-		return nil, errors.New("the certificate is not one for a server (extended key usage)")
 	}
 	return &pair, nil
 }
@@ -79,11 +103,8 @@ func holds(file []byte, types ...string) bool {
 	return false
 }
 
-func serves(c *x509.Certificate) bool {
-	for _, u := range c.ExtKeyUsage {
-		if u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny {
-			return true
-		}
-	}
-	return false
+// usable reports whether a certificate may be used so: one that names no usage may
+// be used for any (RFC 5280, section 4.2.1.12).
+func usable(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
+	return len(c.ExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
