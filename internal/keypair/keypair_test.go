@@ -72,3 +72,23 @@ func TestWhatIsWrongWithAPairIsSaid(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+func TestACertificateForAClientIsOneThatMayBeUsedSo(t *testing.T) {
+	usage := func(all ...x509.ExtKeyUsage) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.ExtKeyUsage = all }
+	}
+	for _, well := range [][]x509.ExtKeyUsage{nil, {x509.ExtKeyUsageClientAuth}, {x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageAny}} {
+		chain, key, _ := made(t, usage(well...))
+		_, err := ParseClient(chain, key, now)
+		require.NoError(t, err)
+	}
+	chain, key, _ := made(t, usage(x509.ExtKeyUsageServerAuth))
+	_, err := ParseClient(chain, key, now)
+	require.ErrorContains(t, err, "not one for a client")
+
+	ended, endedKey, _ := made(t, func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, 0, -1) })
+	_, err = ParseClient(ended, endedKey, now)
+	require.ErrorContains(t, err, "ended on 2026-11-01")
+	_, err = ParseClient(ended, endedKey, time.Time{})
+	require.NoError(t, err, "without a moment validity is not asked for")
+}
