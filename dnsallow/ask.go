@@ -10,10 +10,11 @@ import (
 // ask is what a reply must know of the packet it answers, besides its first
 // bytes.
 type ask struct {
-	end   int  // where the question ends in the packet; 0: it cannot be repeated
-	edns  bool // there was an OPT record
-	do    bool // with the DO bit
-	limit int  // how long the reply may be
+	end    int  // where the question ends in the packet; 0: it cannot be repeated
+	edns   bool // there was an OPT record
+	do     bool // with the DO bit
+	padded bool // the reply is to be, too
+	limit  int  // how long the reply may be
 }
 
 // The bits of the third and fourth octet of a header (RFC 1035, section 4.1.1;

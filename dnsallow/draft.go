@@ -115,7 +115,7 @@ func (d *draft) finish(dst, packet []byte, a ask, id string, now time.Time) []by
 	}
 	if a.edns {
 		reply[headerBytes-1] = 1
-		dst = d.appendOPT(dst, a, id)
+		dst = d.appendOPT(dst, start, a, id)
 	}
 	return dst
 }
@@ -124,24 +124,38 @@ func (d *draft) finish(dst, packet []byte, a ask, id string, now time.Time) []by
 // of the option, and the code of the error (RFC 8914, section 2).
 const edeBytes = 4 + 2
 
-// appendOPT is our half of EDNS: our payload size, the upper bits of the
-// response code, the client's DO bit given back (RFC 3225), and the reason with
-// the decision's id.
-func (d *draft) appendOPT(dst []byte, a ask, id string) []byte {
+// appendOPT is our half of EDNS, behind the message that begins at start: our
+// payload size, the upper bits of the response code, the client's DO bit given back
+// (RFC 3225), the reason with the decision's id, and padding.
+func (d *draft) appendOPT(dst []byte, start int, a ask, id string) []byte {
 	do := byte(0)
 	if a.do {
 		do = 1 << 7
 	}
-	dst = append(dst, 0, 0, byte(dns.TypeOPT), payload>>8, payload&0xff, byte(d.rcode>>4), 0, do, 0)
-	if d.reason == "" {
-		return append(dst, 0, 0)
+	dst = append(dst, 0, 0, byte(dns.TypeOPT), payload>>8, payload&0xff, byte(d.rcode>>4), 0, do, 0, 0, 0)
+	options := len(dst)
+	if d.reason != "" {
+		dst = binary.BigEndian.AppendUint16(dst, dns.EDNS0EDE)
+		dst = binary.BigEndian.AppendUint16(dst, uint16(2+len(d.reason)+1+len(id)))
+		dst = binary.BigEndian.AppendUint16(dst, d.ede)
+		dst = append(dst, d.reason...)
+		dst = append(dst, ' ')
+		dst = append(dst, id...)
 	}
-	text := len(d.reason) + 1 + len(id)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(edeBytes+text))
-	dst = binary.BigEndian.AppendUint16(dst, dns.EDNS0EDE)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(2+text))
-	dst = binary.BigEndian.AppendUint16(dst, d.ede)
-	dst = append(dst, d.reason...)
-	dst = append(dst, ' ')
-	return append(dst, id...)
+	if a.padded {
+		dst = appendPadding(dst, start)
+	}
+	binary.BigEndian.PutUint16(dst[options-2:], uint16(len(dst)-options))
+	return dst
+}
+
+// paddingBlock is what the length of a padded reply is a multiple of (RFC 8467,
+// section 4.1).
+const paddingBlock = 468
+
+func appendPadding(dst []byte, start int) []byte {
+	n := len(dst) - start + 4
+	fill := (paddingBlock - n%paddingBlock) % paddingBlock
+	dst = append(dst, 0, dns.EDNS0PADDING, byte(fill>>8), byte(fill))
+	return append(dst, make([]byte, fill)...)
 }

@@ -19,7 +19,8 @@ type inquiry struct {
 	id     string // decision id
 	began  time.Time
 	client netip.Addr
-	tcp    bool
+	tcp    bool // or TLS
+	secure bool // over TLS
 
 	packet []byte
 	msg    dns.Msg // as far as it could be read
@@ -172,7 +173,7 @@ func (in *inquiry) ask() ask {
 		}
 		return a
 	}
-	a := ask{end: in.end, edns: in.opt != nil, do: in.opt != nil && in.opt.Do()}
+	a := ask{end: in.end, edns: in.opt != nil, do: in.opt != nil && in.opt.Do(), padded: in.secure && in.padded()}
 	switch {
 	case in.tcp:
 		a.limit = dns.MaxMsgSize
@@ -182,6 +183,12 @@ func (in *inquiry) ask() ask {
 		a.limit = udpLimit(in.opt.UDPSize())
 	}
 	return a
+}
+
+// padded reports whether the question is: whoever looks at the line is not to tell
+// it by its length, and then not by that of the reply (RFC 7830, section 4).
+func (in *inquiry) padded() bool {
+	return in.opt != nil && slices.ContainsFunc(in.opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0PADDING })
 }
 
 // queryTypes are the types that the book knows by name; names from the wire

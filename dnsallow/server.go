@@ -157,10 +157,14 @@ func (s *Server) Serve(ctx context.Context, packets []*net.UDPConn, streams []ne
 // respond answers one packet; nil: there is nothing to answer. A panic ends
 // this question and no other.
 func (s *Server) respond(ctx context.Context, packet []byte, from net.Addr, tcp bool) []byte {
-	in, ok := s.read(packet, from, tcp)
-	if !ok {
-		return nil
+	if in, ok := s.read(packet, from, tcp); ok {
+		return s.attend(ctx, in)
 	}
+	return nil
+}
+
+// attend answers an inquiry that has been read.
+func (s *Server) attend(ctx context.Context, in *inquiry) []byte {
 	p := s.live.Policy()
 	return s.conclude(nil, p, in, s.within(in, func() outcome {
 		o, e := s.guarded(p, in)

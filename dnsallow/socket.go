@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -190,9 +191,19 @@ func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle ti
 		room <- struct{}{}
 		work.Go(func() {
 			defer func() { <-room }()
-			line.write(s.respond(questions, packet, conn.RemoteAddr(), true))
+			line.write(s.respondOn(questions, packet, conn))
 		})
 	}
+}
+
+// respondOn answers one packet of a connection.
+func (s *Server) respondOn(ctx context.Context, packet []byte, conn net.Conn) []byte {
+	in, ok := s.read(packet, conn.RemoteAddr(), true)
+	if !ok {
+		return nil
+	}
+	_, in.secure = conn.(*tls.Conn)
+	return s.attend(ctx, in)
 }
 
 // tcpLine writes the replies of one connection, one at a time.

@@ -1,6 +1,7 @@
 package dnsallow
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -177,4 +178,49 @@ func TestAdmissionForgetsWhoHasLeft(t *testing.T) {
 	require.Empty(t, a.clients)
 	require.Empty(t, a.networks)
 	require.Zero(t, a.under)
+}
+
+// RFC 7830, section 4, and RFC 8467: over TLS a padded question has a padded reply;
+// in the clear there is nothing to hide.
+func TestAPaddedQuestionOverTLSHasAPaddedReply(t *testing.T) {
+	w := open(t, nettest.NewDNS(t, schoolZone...), schoolRules(t))
+	client, end := net.Pipe()
+	done := make(chan struct{})
+	config := &tls.Config{Certificates: []tls.Certificate{nettest.SelfSigned(t, nil, "localhost")}}
+	go func() {
+		defer close(done)
+		w.converse(t.Context(), t.Context(), tls.Server(&watched{Conn: end}, config), patience)
+	}()
+	secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+	for what, c := range map[string]struct {
+		conn   io.ReadWriter
+		name   string
+		pads   bool
+		padded bool
+	}{
+		"an answer":          {secure, "www.groupcall.co.uk.", true, true},
+		"a refusal":          {secure, "other.servicebus.windows.net.", true, true},
+		"who does not pad":   {secure, "www.groupcall.co.uk.", false, false},
+		"who is in the open": {dialed(t, w, "127.0.0.1"), "www.groupcall.co.uk.", true, false},
+	} {
+		m := query(c.name, dns.TypeA)
+		if c.pads {
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_PADDING{Padding: make([]byte, 70)})
+		}
+		_, err := c.conn.Write(framed(packed(t, m)))
+		require.NoError(t, err, what)
+		wire, err := readFramed(c.conn, dns.MaxMsgSize)
+		require.NoError(t, err, what)
+		reply := w.read(t, wire)
+		require.Equal(t, c.padded, len(wire)%paddingBlock == 0, "%s: %d octets", what, len(wire))
+		padding := slices.ContainsFunc(reply.IsEdns0().Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0PADDING })
+		require.Equal(t, c.padded, padding, what)
+		if c.name != "www.groupcall.co.uk." {
+			code, text := explained(reply)
+			require.Equal(t, dns.ExtendedErrorCodeBlocked, code)
+			require.Contains(t, text, "host-not-listed GH-")
+		}
+	}
+	secure.Close()
+	<-done
 }
