@@ -67,6 +67,7 @@ type Appliance struct {
 	resolver  *dnsallow.Resolver
 	told      *dnsallow.Told // nil: there is no gateway that would ask
 	names     *dnsallow.Server
+	nameplate *nameplate // nil: DNS over TLS is not spoken
 	gate      *proxy.Server
 	doors     *listeners
 	entrances *entrances
@@ -105,6 +106,7 @@ func New(o Options) *Appliance {
 	a.gate = a.newGate(book)
 	a.entrances = newEntrances(a.gate, a.Log, a.Now)
 	a.names = a.newNames(book)
+	a.nameplate = a.newNameplate()
 	a.rulebook = a.newRulebook()
 	a.trial = &trial{
 		keep: filepath.Join(a.Config.State.Dir, "trial.json"), files: a.Files, log: a.Log, now: a.Now,
@@ -239,6 +241,9 @@ func (a *Appliance) Addresses() map[string][]string {
 	}
 	for _, ln := range a.doors.dnsTCP {
 		at["dns"] = append(at["dns"], ln.Addr().String())
+	}
+	for _, ln := range a.doors.dnsTLS {
+		at["dns_tls"] = append(at["dns_tls"], ln.Addr().String())
 	}
 	for _, ln := range a.doors.gateway {
 		at["gateway"] = append(at["gateway"], ln.Addr().String())

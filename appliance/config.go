@@ -34,6 +34,7 @@ type Config struct {
 type ListenConfig struct {
 	Proxy       []Address `toml:"proxy"`        // explicit HTTP and CONNECT
 	DNS         []Address `toml:"dns"`          // UDP and TCP
+	DNSTLS      []Address `toml:"dns_tls"`      // DNS over TLS
 	Admin       Address   `toml:"admin"`        // state, reload, metrics, health
 	Metrics     []Address `toml:"metrics"`      // metrics and health, nothing else
 	PAC         []Address `toml:"pac"`          // /proxy.pac and /wpad.dat, nothing else
@@ -56,11 +57,12 @@ type ClientsConfig struct {
 
 // DNSConfig is how names are resolved.
 type DNSConfig struct {
-	CacheMiB  int            `toml:"cache_mib"` // 0: no cache
-	Upstreams []DNSServer    `toml:"upstreams"` // none: the system's
-	Resolvers []Network      `toml:"resolvers"` // ask for others: answered to one is answered to all
-	Hosts     []DNSHost      `toml:"host"`
-	Forwards  []ForwardTable `toml:"forward"`
+	CacheMiB    int            `toml:"cache_mib"`   // 0: no cache
+	Upstreams   []DNSServer    `toml:"upstreams"`   // none: the system's
+	Resolvers   []Network      `toml:"resolvers"`   // ask for others: answered to one is answered to all
+	Certificate []string       `toml:"certificate"` // of listen.dns_tls, in PEM: with its key, or a file for each
+	Hosts       []DNSHost      `toml:"host"`
+	Forwards    []ForwardTable `toml:"forward"`
 }
 
 // DNSHost is a name that the appliance answers itself.
@@ -174,6 +176,9 @@ func ParseConfig(name string, text []byte) (*Config, []rules.Problem) {
 	at, problems := rules.Decode(name, text, &c)
 	for _, path := range []*string{&c.Listen.WebConfig, &c.TLS.CAFile, &c.Azure.Tags, &c.State.Dir, &c.Alarm.MailPasswordFile, &c.Log.SyslogCertificate} {
 		*path = beside(name, *path)
+	}
+	for i, path := range c.DNS.Certificate {
+		c.DNS.Certificate[i] = beside(name, path)
 	}
 	if c.Azure.Tags == "" && c.Azure.Fetch == fetchWeekly {
 		c.Azure.Tags = filepath.Join(c.State.Dir, "azure")

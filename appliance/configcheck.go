@@ -39,6 +39,7 @@ func (c *configCheck) values() {
 	if len(c.Listen.PAC) > 0 && len(c.Listen.Proxy) == 0 {
 		c.report("listen.pac", codeSetting, "there is no proxy that the file could name", `proxy = ["10.20.0.1:3128"]`, "the file tells programs where the proxy is")
 	}
+	c.nameplate()
 	c.wall()
 	c.parents()
 	c.alarms()
@@ -133,5 +134,20 @@ func (c *configCheck) door() {
 	}
 	if err := web.check(!c.Listen.Admin.Loopback()); err != nil {
 		c.report("listen.web_config", codeDoor, err.Error(), "see docs/operations.md, \"The admin listener\"", "it guards the admin listener")
+	}
+}
+
+// nameplate checks that DNS over TLS has a certificate to show. What is in the files
+// is the running gate's to say, which serves all else without them.
+func (c *configCheck) nameplate() {
+	switch n := len(c.DNS.Certificate); {
+	case n > 2:
+		c.report("dns.certificate", codeSetting, fmt.Sprintf("certificate has %d files", n), `certificate = ["dns.pem", "dns.key"]`,
+			"one file holds the certificate, those it was signed by, and its key; or the key has a file of its own, the second")
+	case n == 0 && len(c.Listen.DNSTLS) > 0:
+		c.report("listen.dns_tls", codeSetting, "there is no certificate that it could show", "name it in certificate of [dns], like "+`certificate = "dns.pem"`,
+			"a client of DNS over TLS wants to know whom it asks")
+	case n > 0 && len(c.Listen.DNSTLS) == 0:
+		c.report("dns.certificate", codeSetting, "there is no listener that would show it", `dns_tls = ["10.20.0.1:853"]`+", below [listen]", "")
 	}
 }

@@ -29,7 +29,7 @@ func (c *Config) doors() (all []rules.Door) {
 		key  string
 		list []Address
 	}{
-		{"listen.proxy", c.Listen.Proxy}, {"listen.dns", c.Listen.DNS}, {"listen.admin", []Address{c.Listen.Admin}},
+		{"listen.proxy", c.Listen.Proxy}, {"listen.dns", c.Listen.DNS}, {"listen.dns_tls", c.Listen.DNSTLS}, {"listen.admin", []Address{c.Listen.Admin}},
 		{"listen.metrics", c.Listen.Metrics}, {"listen.pac", c.Listen.PAC}, {"listen.gateway", c.Listen.Gateway},
 	} {
 		for _, a := range l.list {

@@ -65,6 +65,9 @@ func (a *Appliance) state() []string {
 	lines = append(lines, s.unenforced()...)
 	lines = append(lines, a.ca.state()...)
 	lines = append(lines, a.entrances.state()...)
+	if trouble := a.nameplate.state(); trouble != "" {
+		say("warning: listen.dns_tls: %s", trouble)
+	}
 	if trouble := a.wall.Trouble(); trouble != "" {
 		say("warning: the firewall is not as the rules have it: %s", trouble)
 	}

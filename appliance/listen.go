@@ -14,6 +14,7 @@ type listeners struct {
 	proxy   []net.Listener
 	dnsTCP  []net.Listener
 	dnsUDP  []*net.UDPConn
+	dnsTLS  []net.Listener // of TCP: TLS is spoken on top
 	metrics []net.Listener
 	pac     []net.Listener
 	gateway []net.Listener
@@ -33,6 +34,7 @@ func openListeners(c ListenConfig, given *inheritance) (*listeners, error) {
 	err := errors.Join(
 		each(c.Proxy, "listen.proxy", func(at string) error { return l.tcp(&l.proxy, at) }),
 		each(c.DNS, "listen.dns", l.dns),
+		each(c.DNSTLS, "listen.dns_tls", func(at string) error { return l.tcp(&l.dnsTLS, at) }),
 		each(c.Metrics, "listen.metrics", func(at string) error { return l.tcp(&l.metrics, at) }),
 		each(c.PAC, "listen.pac", func(at string) error { return l.tcp(&l.pac, at) }),
 		each(c.Gateway, "listen.gateway", func(at string) error { return l.tcp(&l.gateway, at) }),
@@ -135,7 +137,7 @@ func (l *listeners) close() {
 
 // streams are all that is open but UDP.
 func (l *listeners) streams() []net.Listener {
-	all := slices.Concat(l.proxy, l.dnsTCP, l.metrics, l.pac, l.gateway)
+	all := slices.Concat(l.proxy, l.dnsTCP, l.dnsTLS, l.metrics, l.pac, l.gateway)
 	for _, ln := range []net.Listener{l.admin, l.control} {
 		if ln != nil {
 			all = append(all, ln)

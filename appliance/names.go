@@ -5,6 +5,7 @@ package appliance
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"gatehouse/dnsallow"
@@ -69,5 +70,5 @@ func (a *Appliance) newTold() *dnsallow.Told {
 
 // serveNames answers DNS questions until ctx is done.
 func (a *Appliance) serveNames(ctx context.Context) error {
-	return a.names.Serve(ctx, a.doors.dnsUDP, a.doors.dnsTCP)
+	return a.names.Serve(ctx, a.doors.dnsUDP, slices.Concat(a.doors.dnsTCP, a.nameplate.listen(a.doors.dnsTLS)))
 }

@@ -45,6 +45,7 @@ func (r *Restoration) taken(path string, configs []*Config) bool {
 	others := []string{r.files.Rules, r.files.Config}
 	for _, c := range configs {
 		others = append(others, c.Listen.WebConfig, c.TLS.CAFile, c.Alarm.MailPasswordFile, c.Azure.Tags, c.Log.Decisions)
+		others = append(others, c.DNS.Certificate...)
 	}
 	return slices.ContainsFunc(others, func(other string) bool {
 		return other != "" && (filepath.Clean(other) == path || sameFile(other, path))

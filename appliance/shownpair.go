@@ -15,8 +15,8 @@ import (
 	"gatehouse/rules"
 )
 
-// shownPair is the certificate that a published door shows, from files that whoever
-// renews it writes anew. A nil *shownPair is a door without TLS.
+// shownPair is the certificate that a door shows, from files that whoever renews it
+// writes anew. A nil *shownPair is a door without TLS.
 type shownPair struct {
 	files   rules.TLSFiles
 	current atomic.Pointer[tls.Certificate]
@@ -42,10 +42,13 @@ func (s *shownPair) renew(now time.Time) error {
 	if s == nil || s.trouble == nil && s.marks() == s.seen {
 		return nil
 	}
-	if s.trouble = s.read(now); s.trouble != nil {
-		return fmt.Errorf("the certificate that is in its place now cannot be used, and the one before is still shown: %w", s.trouble)
+	switch s.trouble = s.read(now); {
+	case s.trouble == nil:
+		return nil
+	case s.current.Load() == nil:
+		return fmt.Errorf("nobody is served: its certificate cannot be used: %w", s.trouble)
 	}
-	return nil
+	return fmt.Errorf("the certificate that is in its place now cannot be used, and the one before is still shown: %w", s.trouble)
 }
 
 func (s *shownPair) read(now time.Time) error {

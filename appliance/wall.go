@@ -100,6 +100,7 @@ func routes() bool {
 func (a *Appliance) review() {
 	a.gate.Review()
 	a.entrances.follow(a.rulebook.Status().publishes())
+	a.nameplate.polish()
 	a.wall.renew(context.Background()) // bounded by the patience with nft
 }
 

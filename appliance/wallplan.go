@@ -38,6 +38,7 @@ func (c *Config) firewallPlan(loaded *rules.Loaded, at time.Time) firewall.Plan 
 	serve("listen.proxy", false, c.Listen.Proxy...)
 	serve("listen.dns", false, c.Listen.DNS...)
 	serve("listen.dns", true, c.Listen.DNS...)
+	serve("listen.dns_tls", false, c.Listen.DNSTLS...)
 	serve("listen.admin", false, c.Listen.Admin)
 	serve("listen.metrics", false, c.Listen.Metrics...)
 	serve("listen.pac", false, c.Listen.PAC...)

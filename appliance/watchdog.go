@@ -48,7 +48,7 @@ func (a *Appliance) watchdog(ctx context.Context) {
 func (a *Appliance) serves(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	for _, doors := range [][]net.Listener{a.doors.proxy, a.doors.dnsTCP, {a.doors.admin}} {
+	for _, doors := range [][]net.Listener{a.doors.proxy, a.doors.dnsTCP, a.doors.dnsTLS, {a.doors.admin}} {
 		for _, door := range doors {
 			if err := knock(ctx, door.Addr()); err != nil {
 				return fmt.Errorf("%s: %w", door.Addr(), err)
