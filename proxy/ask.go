@@ -185,7 +185,7 @@ func (e *exchange) dial(permits []policy.Permit, ways []way) (l *line, permit po
 			err = errors.New("dialling panicked")
 		}
 	}()
-	return e.server.dialer.reach(e.client.ctx, ways, permits)
+	return e.server.dialer.reach(e.client.ctx, ways, permits, false)
 }
 
 // release takes the connection out of the exchange: it goes back to the pool if

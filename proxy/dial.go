@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"gatehouse/policy"
+	"gatehouse/proxy/keeper"
 	"gatehouse/proxy/parent"
 )
 
@@ -22,6 +24,7 @@ var (
 
 // dialer reaches origins. It takes Permits, never strings: no permit, no dial.
 type dialer struct {
+	keeper  *keeper.Keeper
 	timeout time.Duration // all attempts
 	stagger time.Duration // from one attempt to the next
 	own     func(netip.AddrPort) bool
@@ -31,15 +34,36 @@ type dialer struct {
 
 // attempt is what became of dialling one address.
 type attempt struct {
-	conn   *net.TCPConn
+	line   *line
 	permit policy.Permit
 	err    error
 }
 
-// dial tries the addresses in their order, the next one as soon as one fails or
+// dial opens an ordinary connection.
+func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*line, policy.Permit, error) {
+	return d.race(ctx, permits, d.one)
+}
+
+// dialBare opens a connection for the keeper, where there is but one address to try.
+func (d *dialer) dialBare(ctx context.Context, permits []policy.Permit) (*line, policy.Permit, error) {
+	permits, err := d.passable(permits)
+	switch {
+	case err != nil:
+		return nil, policy.Permit{}, err
+	case len(permits) > 1:
+		return d.race(ctx, permits, d.oneBare)
+	}
+	a := d.oneBare(ctx, permits[0])
+	if errors.Is(a.err, os.ErrDeadlineExceeded) {
+		a.err = fmt.Errorf("%w: %w", errDialTimeout, a.err)
+	}
+	return a.line, a.permit, a.err
+}
+
+// race tries the addresses in their order, the next one as soon as one fails or
 // after the stagger (RFC 8305, section 5), and returns the first connection with
 // the permit for its address. Of several errors the first is returned.
-func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPConn, policy.Permit, error) {
+func (d *dialer) race(ctx context.Context, permits []policy.Permit, one func(context.Context, policy.Permit) attempt) (*line, policy.Permit, error) {
 	permits, err := d.passable(permits)
 	if err != nil {
 		return nil, policy.Permit{}, err
@@ -47,11 +71,11 @@ func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPCon
 	within, cancel := context.WithTimeoutCause(ctx, d.timeout, errDialTimeout)
 	defer cancel()
 	if len(permits) == 1 { // nobody to overtake it: no goroutine
-		a := d.one(within, permits[0])
+		a := one(within, permits[0])
 		if a.err != nil {
 			return nil, policy.Permit{}, dialError(within, a.err)
 		}
-		return a.conn, a.permit, nil
+		return a.line, a.permit, nil
 	}
 	results := make(chan attempt) // the losers are received, and closed, below
 	next := time.NewTimer(0)
@@ -60,15 +84,15 @@ func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPCon
 	defer func() {
 		cancel()
 		for ; pending > 0; pending-- {
-			if late := <-results; late.conn != nil {
-				late.conn.Close()
+			if late := <-results; late.line != nil {
+				late.line.Close()
 			}
 		}
 	}()
 	for {
 		select {
 		case <-next.C:
-			go func(p policy.Permit) { results <- d.one(within, p) }(permits[started])
+			go func(p policy.Permit) { results <- one(within, p) }(permits[started])
 			started++
 			pending++
 			if started < len(permits) {
@@ -77,7 +101,7 @@ func (d *dialer) dial(ctx context.Context, permits []policy.Permit) (*net.TCPCon
 		case a := <-results:
 			pending--
 			if a.err == nil {
-				return a.conn, a.permit, nil
+				return a.line, a.permit, nil
 			}
 			if err == nil {
 				err = a.err
@@ -124,7 +148,19 @@ func (d *dialer) one(ctx context.Context, p policy.Permit) attempt {
 	if err != nil {
 		return attempt{err: err}
 	}
-	return attempt{conn: conn.(*net.TCPConn), permit: p}
+	return attempt{line: &line{TCPConn: conn.(*net.TCPConn), to: addrPort(p)}, permit: p}
+}
+
+// oneBare dials an address by the keeper, or else in the ordinary way.
+func (d *dialer) oneBare(ctx context.Context, p policy.Permit) attempt {
+	conn, err := d.keeper.Dial(ctx, addrPort(p), d.timeout)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return d.one(ctx, p)
+	case err != nil:
+		return attempt{err: err}
+	}
+	return attempt{line: &line{bare: conn, to: addrPort(p)}, permit: p}
 }
 
 // dialError tells a time-out from other trouble: a context that ran out shows

@@ -7,7 +7,7 @@
 // connection is taken or an address dialled (ask.go, origin.go, dial.go), the
 // answer is judged before its first byte goes on (answer.go), and both bodies
 // stream at the same time (upload.go, download.go, chunked.go). A tunnel:
-// tunnel.go, relay.go and the room keeper. Whatever is refused is refused in one
+// tunnel.go, relay.go and the room keeper, which also opens the connection. Whatever is refused is refused in one
 // place (refusal.go, page.go), whatever passes stands in the registry
 // (passage.go) until it ends or its permission does, and whatever takes too long
 // is found by the sweeper (sweep.go).

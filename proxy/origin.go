@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
+	"gatehouse/proxy/nowait"
 	"gatehouse/proxy/trust"
 )
 
@@ -84,7 +85,7 @@ func (l *link) step(fd uintptr) (done bool) {
 		return true
 	}
 	var probe [1]byte
-	n, errno := readNow(fd, probe[:])
+	n, errno := nowait.Read(fd, probe[:])
 	switch {
 	case errno == syscall.EAGAIN:
 	case l.pooled:
@@ -100,7 +101,7 @@ func (l *link) step(fd uintptr) (done bool) {
 		l.err = io.EOF
 		return true
 	}
-	if l.wrote, errno = writeNow(fd, l.words); errno != 0 && errno != syscall.EAGAIN {
+	if l.wrote, errno = nowait.Write(fd, l.words); errno != 0 && errno != syscall.EAGAIN {
 		l.err = l.in.opError("write", errno)
 		return true
 	}

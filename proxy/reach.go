@@ -30,7 +30,7 @@ type Reached struct {
 // plain HTTP are to follow, which a parent takes without a tunnel. The error is a
 // ParentFault where a parent is at fault.
 func (s *Server) Reach(ctx context.Context, choice string, plainHTTP bool, permits []policy.Permit) (*Reached, error) {
-	l, permit, err := s.dialer.reach(ctx, s.dialer.ways(choice, plainHTTP), permits)
+	l, permit, err := s.dialer.reach(ctx, s.dialer.ways(choice, plainHTTP), permits, false)
 	if err != nil {
 		return nil, err
 	}

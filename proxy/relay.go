@@ -26,12 +26,21 @@ func (t *tunnel) relay(early []byte) {
 		return
 	}
 	k := &kept{server: e.server, passage: e.passage, addr: c.addr}
-	tunnel := e.server.keeper.Join(c.conn, t.origin.TCPConn, k.over)
+	tunnel := t.join(k.over)
 	c.kept, t.origin = true, nil // the keeper's to close
 	c.server.handedOver(c)
 	// Known before it is open: a cut that comes in between must find it.
 	k.passage.handTo(func() { tunnel.Close() })
 	tunnel.Open(early)
+}
+
+// join joins both connections.
+func (t *tunnel) join(over func(keeper.Result)) *keeper.Tunnel {
+	client, k := t.e.client.conn, t.e.server.keeper
+	if t.origin.bare != nil {
+		return k.JoinConn(client, t.origin.bare, over)
+	}
+	return k.Join(client, t.origin.TCPConn, over)
 }
 
 // over closes the book on a tunnel, on whatever goroutine came to its end.

@@ -139,7 +139,7 @@ func New(config Config, deps Deps) *Server {
 		perClient: map[netip.Addr]int{},
 		watched:   map[*clientConn]struct{}{},
 	}
-	s.dialer.parents = s.newParents()
+	s.dialer.keeper, s.dialer.parents = s.keeper, s.newParents()
 	s.passages.init()
 	s.pool.idle = map[place][]*link{}
 	s.pseudonym, _ = http1.ParsePseudonym(config.Pseudonym)

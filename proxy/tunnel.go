@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"syscall"
@@ -79,7 +78,8 @@ func (t *tunnel) reach(permits []policy.Permit) (err error) {
 			return nil
 		}
 	}
-	t.origin, t.permit, err = e.server.dialer.reach(e.client.ctx, ways, permits)
+	unread := t.inspection == nil && e.verdict.Protocol != policy.PlainHTTP
+	t.origin, t.permit, err = e.server.dialer.reach(e.client.ctx, ways, permits, unread)
 	if err == nil {
 		e.describeParent(t.origin.way)
 	}
@@ -105,7 +105,9 @@ func (e *exchange) carryTunnel() {
 	defer t.closeOrigin()
 	// The client's own version: old clients take HTTP/1.0 alone, newer ones
 	// think little of a proxy that says it. And no fields: some parse none.
-	if _, err := fmt.Fprintf(c.conn, "HTTP/1.%d 200 Connection established\r\n\r\n", e.head.minor); err != nil {
+	c.out = append(c.out[:0], "HTTP/1."...)
+	c.out = append(append(c.out, byte('0'+e.head.minor)), " 200 Connection established\r\n\r\n"...)
+	if c.write(c.out) != nil {
 		e.end = "client-closed"
 		return
 	}
@@ -210,7 +212,9 @@ func (t *tunnel) carryHTTP() {
 
 // serveInside serves the requests inside the tunnel until it ends.
 func (t *tunnel) serveInside(in *wire) *clientConn {
-	t.spare.line.Store(t.origin)
+	if t.origin != nil && t.origin.dress() == nil {
+		t.spare.line.Store(t.origin)
+	}
 	t.origin = nil // from now on it is the pool's, and may serve others
 	defer t.spare.close()
 	c := t.e.client

@@ -11,6 +11,7 @@ import (
 	"gatehouse/internal/flow"
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
+	"gatehouse/proxy/keeper"
 	"gatehouse/proxy/parent"
 )
 
@@ -34,11 +35,31 @@ type way struct {
 
 // line is a new connection that leads to a destination: to the origin, to the
 // parent's end of a tunnel, or to a parent that takes requests for it. It is
-// always bare TCP, which the keeper can splice. Whoever holds it closes it.
+// always TCP without anything around it, which the keeper can splice. Whoever holds it
+// closes it.
 type line struct {
 	*net.TCPConn
-	way way
-	to  netip.AddrPort // the judged address
+	bare *keeper.Conn // in place of the TCPConn: for the keeper alone, until dress
+	way  way
+	to   netip.AddrPort // the judged address
+}
+
+// Close closes the connection.
+func (l *line) Close() error {
+	if l.bare != nil {
+		return l.bare.Close()
+	}
+	return l.TCPConn.Close()
+}
+
+// dress makes it a connection that can be read and written here. Where that fails it
+// is closed.
+func (l *line) dress() (err error) {
+	if l.bare != nil {
+		l.TCPConn, err = l.bare.TCP()
+		l.bare = nil
+	}
+	return err
 }
 
 // permit is the permit for where a connection to this address leads, nil where
@@ -75,17 +96,17 @@ func (d *dialer) ways(choice string, absolute bool) []way {
 }
 
 // reach opens a connection by the first of the ways that works. A parent that
-// does not answer is passed for the next one; one that answers no has spoken.
-func (d *dialer) reach(ctx context.Context, ways []way, permits []policy.Permit) (*line, policy.Permit, error) {
+// does not answer is passed for the next one; one that answers no has spoken. What is
+// for the keeper may be bare.
+func (d *dialer) reach(ctx context.Context, ways []way, permits []policy.Permit, bare bool) (*line, policy.Permit, error) {
 	if len(ways) == 0 {
 		return nil, policy.Permit{}, errNoParent
 	}
 	if ways[0].parent == nil {
-		conn, permit, err := d.dial(ctx, permits)
-		if err != nil {
-			return nil, policy.Permit{}, err
+		if bare {
+			return d.dialBare(ctx, permits)
 		}
-		return &line{TCPConn: conn, to: addrPort(permit)}, permit, nil
+		return d.dial(ctx, permits)
 	}
 	permits, err := d.passable(permits)
 	if err != nil {
@@ -122,7 +143,7 @@ func (d *dialer) through(ctx context.Context, w way, permits []policy.Permit) (l
 		if failed != nil {
 			return nil, policy.Permit{}, failed
 		}
-		l = &line{conn, w, addrPort(p)}
+		l = &line{TCPConn: conn, way: w, to: addrPort(p)}
 		if w.absolute {
 			return l, p, nil
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"gatehouse/proxy/nowait"
 )
 
 // bufferSize is the size of the buffers for reading: a head or a body's piece.
@@ -121,7 +123,7 @@ func (w *wire) fill() error {
 // readNow is called with the non-blocking descriptor, again when it can be read.
 func (w *wire) readNow(fd uintptr) (done bool) {
 	w.hold()
-	w.got, w.fail = readNow(fd, w.buf[w.w:])
+	w.got, w.fail = nowait.Read(fd, w.buf[w.w:])
 	if w.fail == syscall.EAGAIN {
 		w.rest()
 		w.waits.begin()
@@ -151,7 +153,7 @@ func (w *wire) write(p []byte) error {
 // writeNow is called with the non-blocking descriptor, again when there is room.
 func (w *wire) writeNow(fd uintptr) (done bool) {
 	for len(w.words) > 0 {
-		n, errno := writeNow(fd, w.words)
+		n, errno := nowait.Write(fd, w.words)
 		switch w.words = w.words[n:]; {
 		case errno == syscall.EAGAIN:
 			w.stalls.begin() // anew, where some of it went: the peer is slow and not dead

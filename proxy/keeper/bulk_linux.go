@@ -21,6 +21,7 @@ const (
 // piece that its receiver did not take. t.mu is held.
 func (d *direction) giveAway(rest []byte) {
 	t := d.tunnel
+	lost := t.dress()
 	// This may fail only where the connection is closed or was not taken into
 	// the set, and both are found out by the goroutine.
 	t.keeper.set.change(d.from, d.key(), onlyErrors)
@@ -30,6 +31,9 @@ func (d *direction) giveAway(rest []byte) {
 		d.away = false
 		t.busy--
 		t.breakOff(Cut)
+	}
+	if lost && !t.over && !t.down.away && !t.down.over {
+		t.down.giveAway(nil)
 	}
 }
 

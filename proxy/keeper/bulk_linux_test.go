@@ -33,7 +33,7 @@ func sumOf(t *testing.T, r io.Reader) (sum [32]byte) {
 }
 
 func TestBulkPassesWholeBothWaysAtOnce(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		e := w.open(t, "")
 		var moving sync.WaitGroup
 		var up, down [32]byte
@@ -73,7 +73,7 @@ func fill(t *testing.T, p *nettest.Peer) (filled int64) {
 }
 
 func TestAReceiverThatIsFull(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		t.Run("gets everything once it reads on, and the sender's end", func(t *testing.T) {
 			e := w.open(t, "early")
 			filled := fill(t, e.client)
@@ -112,7 +112,7 @@ func TestAReceiverThatIsFull(t *testing.T) {
 		})
 	})
 	t.Run("hears of the sender's reset all the same", func(t *testing.T) {
-		e := ways[0].open(t, "")
+		e := kept.open(t, "")
 		fill(t, e.client)
 		e.client.Reset()
 		r := e.result()
@@ -129,7 +129,7 @@ func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 		"by its goroutine": func(e *ends) { go e.client.Write(make([]byte, 8<<20)); io.CopyN(io.Discard, e.origin.In, 8<<20) },
 	} {
 		t.Run("the end was found "+name, func(t *testing.T) {
-			e := ways[0].open(t, "")
+			e := kept.open(t, "")
 			before(e)
 			e.client.CloseWrite()
 			require.Empty(t, whole(t, e.origin))
@@ -146,7 +146,7 @@ func TestAResetAfterTheEndIsPassedOn(t *testing.T) {
 }
 
 func TestAnEndAndAResetThatComeTogetherAreAReset(t *testing.T) {
-	e := ways[0].join(t, newKeeper(t, 0))
+	e := kept.join(t, newKeeper(t, 0))
 	e.client.Say("all").CloseWrite()
 	e.client.Reset()
 	e.tunnel.Open(nil)
@@ -161,7 +161,7 @@ func (e *ends) awayDirections() int {
 }
 
 func TestAGoroutineGoesWhenItsDirectionIsSilent(t *testing.T) {
-	e := ways[0].open(t, "")
+	e := kept.open(t, "")
 	for range 2 {
 		go e.client.Write(make([]byte, 8<<20))
 		_, err := io.CopyN(io.Discard, e.origin.In, 8<<20)
@@ -175,7 +175,7 @@ func TestAGoroutineGoesWhenItsDirectionIsSilent(t *testing.T) {
 }
 
 func TestCutWhileBulky(t *testing.T) {
-	e := ways[0].open(t, "")
+	e := kept.open(t, "")
 	var moving sync.WaitGroup
 	moving.Go(func() { io.Copy(e.client.Conn, noise(1, 1<<40)) })
 	_, err := io.CopyN(io.Discard, e.origin.In, 16<<20)
@@ -248,20 +248,18 @@ func TestThousandsOfTunnelsComeAndGo(t *testing.T) {
 	ln := loopback(t)
 	const workers, each = 8, 400
 	var dialling sync.Mutex // so that a pair's ends belong together
-	dial := func() (near, far *net.TCPConn) {
+	dial := func(w way, done func(Result)) (*Tunnel, *net.TCPConn, *net.TCPConn) {
 		dialling.Lock()
 		defer dialling.Unlock()
-		return pair(t, ln)
+		return w.tunnel(t, k, ln, done)
 	}
 	var working, told sync.WaitGroup
 	for worker := range workers {
 		working.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(worker)))
 			for i := range each {
-				near, client := dial()
-				near2, origin := dial()
 				told.Add(1)
-				tunnel := k.Join(near, near2, func(Result) { told.Done() })
+				tunnel, client, origin := dial(ways[i%2], func(Result) { told.Done() })
 				name := []byte{byte(worker), byte(i), byte(i >> 8)}
 				tunnel.Open(name)
 				if got := make([]byte, 3); !readAll(origin, got) || string(got) != string(name) {
@@ -300,7 +298,7 @@ func readAll(c *net.TCPConn, into []byte) bool {
 // A read stops short at urgent data though more is there, and nothing would tell of
 // that again.
 func TestUrgentDataDoesNotStopATunnel(t *testing.T) {
-	e := ways[0].join(t, newKeeper(t, time.Hour))
+	e := kept.join(t, newKeeper(t, time.Hour))
 	raw, err := e.client.Conn.(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
 	e.client.Say("before")

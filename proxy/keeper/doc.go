@@ -29,6 +29,9 @@
 //     must not panic. Nobody waits for a tunnel; what its opener still has to do
 //     (the book, the registry, limits) is done there.
 //
-// What the package is not: it judges nothing, resolves and dials nothing, and
-// looks into no byte.
+// Whoever has a judged address may have the keeper dial it (conn_linux.go): such an
+// origin is a bare descriptor, of which Go's poller knows nothing, until there is bulk.
+//
+// What the package is not: it judges nothing, resolves nothing, and looks into no
+// byte.
 package keeper

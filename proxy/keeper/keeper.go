@@ -15,11 +15,13 @@ type Keeper struct {
 	started bool
 	closed  bool
 	tunnels map[uint64]*Tunnel // the open ones
-	last    uint64             // the number of the latest tunnel; none is given twice
-	asked   bool               // for a set
-	set     *set               // nil where there is none
-	stop    chan struct{}
-	running sync.WaitGroup
+	last    uint64             // the latest number given to a tunnel or to a Conn; none is given twice
+	// expected are who waits for news of a Conn that is being opened, by number.
+	expected map[uint64]chan struct{}
+	asked    bool // for a set
+	set      *set // nil where there is none
+	stop     chan struct{}
+	running  sync.WaitGroup
 }
 
 // New makes a keeper whose tunnels end when neither direction has moved a byte
@@ -29,7 +31,10 @@ func New(idle time.Duration) *Keeper {
 	if idle <= 0 {
 		idle = time.Hour
 	}
-	return &Keeper{idle: idle, born: time.Now(), tunnels: map[uint64]*Tunnel{}, stop: make(chan struct{})}
+	return &Keeper{
+		idle: idle, born: time.Now(), stop: make(chan struct{}),
+		tunnels: map[uint64]*Tunnel{}, expected: map[uint64]chan struct{}{},
+	}
 }
 
 // Close breaks off the tunnels that are open, and waits for everything the
@@ -135,12 +140,21 @@ func (k *Keeper) sweepNowAndThen() {
 	}
 }
 
-// sweep ends the tunnels that are idle at that time.
+// sweep ends the tunnels that are idle at that time, and has the peers of those that
+// have come to stay asked whether they are there. Most tunnels are over sooner.
 func (k *Keeper) sweep(now time.Duration) {
 	k.mu.Lock()
 	idle := k.those(func(t *Tunnel) bool { return t.idleAt(now) })
+	stay := k.those(func(t *Tunnel) bool {
+		first := !t.seen
+		t.seen = true
+		return first && t.dialled
+	})
 	k.mu.Unlock()
 	for _, t := range idle {
 		t.expire(now)
+	}
+	for _, t := range stay {
+		t.keepAlive()
 	}
 }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,16 +37,45 @@ type ends struct {
 	results        chan Result
 }
 
-// way is one of the two ways a tunnel is carried.
+// way is one of the ways a tunnel is carried.
 type way struct {
-	name string
-	wrap func(net.Conn) net.Conn
+	name  string
+	copy  bool // what is wrapped is no TCP connection any more, and is copied
+	dials bool // the keeper reaches the origin itself
 }
 
-// ways: what is wrapped is no TCP connection any more, and is copied.
+var kept = way{name: "kept"}
+
 var ways = []way{
-	{"kept", func(c net.Conn) net.Conn { return c }},
-	{"copied", func(c net.Conn) net.Conn { return wrapped{c} }},
+	kept,
+	{name: "kept, dialled by the keeper", dials: true},
+	{name: "copied", copy: true},
+	{name: "copied, dialled by the keeper", copy: true, dials: true},
+}
+
+func (w way) wrap(c net.Conn) net.Conn {
+	if w.copy {
+		return wrapped{c}
+	}
+	return c
+}
+
+// tunnel makes a tunnel that is not open yet, and returns its far ends.
+func (w way) tunnel(t testing.TB, k *Keeper, ln net.Listener, done func(Result)) (tunnel *Tunnel, client, origin *net.TCPConn) {
+	t.Helper()
+	fromClient, client := pair(t, ln)
+	if !w.dials {
+		toOrigin, origin := pair(t, ln)
+		return k.Join(w.wrap(fromClient), w.wrap(toOrigin), done), client, origin
+	}
+	toOrigin, err := k.Dial(t.Context(), ln.Addr().(*net.TCPAddr).AddrPort(), nettest.Patience)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	accepted, err := ln.Accept()
+	require.NoError(t, err)
+	return k.JoinConn(w.wrap(fromClient), toOrigin, done), client, accepted.(*net.TCPConn)
 }
 
 type wrapped struct{ net.Conn }
@@ -54,8 +84,8 @@ func (w wrapped) NetConn() net.Conn { return w.Conn }
 
 func (w wrapped) CloseWrite() error { return w.Conn.(*net.TCPConn).CloseWrite() }
 
-// bothWays runs a test for either.
-func bothWays(t *testing.T, test func(t *testing.T, w way)) {
+// eachWay runs a test for every one of them.
+func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) { test(t, w) })
 	}
@@ -88,12 +118,9 @@ func loopback(t testing.TB) net.Listener {
 // join makes a tunnel that is not open yet.
 func (w way) join(t *testing.T, k *Keeper) *ends {
 	t.Helper()
-	ln := loopback(t)
-	fromClient, client := pair(t, ln)
-	toOrigin, origin := pair(t, ln)
 	e := &ends{t: t, keeper: k, results: make(chan Result, 2)}
-	e.client, e.origin = nettest.NewPeer(t, client), nettest.NewPeer(t, origin)
-	e.tunnel = k.Join(w.wrap(fromClient), w.wrap(toOrigin), func(r Result) { e.results <- r })
+	tunnel, client, origin := w.tunnel(t, k, loopback(t), func(r Result) { e.results <- r })
+	e.tunnel, e.client, e.origin = tunnel, nettest.NewPeer(t, client), nettest.NewPeer(t, origin)
 	return e
 }
 
@@ -134,7 +161,7 @@ func whole(t *testing.T, p *nettest.Peer) string {
 }
 
 func TestBytesPassBothWaysAtOnce(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		e := w.open(t, "early ")
 		for range 3 {
 			e.client.Say("ping")
@@ -146,7 +173,7 @@ func TestBytesPassBothWaysAtOnce(t *testing.T) {
 }
 
 func TestAHalfCloseIsPassedOn(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		t.Run("the client has said all, with bytes still on the way, and gets its answer", func(t *testing.T) {
 			e := w.open(t, "early")
 			said := strings.Repeat("question", 5000)
@@ -189,7 +216,7 @@ func TestAHalfCloseIsPassedOn(t *testing.T) {
 }
 
 func TestAResetIsPassedOnAsAReset(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		t.Run("the client's", func(t *testing.T) {
 			e := w.open(t, "")
 			e.client.Say("last")
@@ -224,7 +251,7 @@ func TestAResetIsPassedOnAsAReset(t *testing.T) {
 }
 
 func TestATunnelIsCutFromOutside(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		for name, when := range map[string]func(e *ends){
 			"while it is idle":                 func(e *ends) { e.tunnel.Open(nil) },
 			"before it was opened":             func(e *ends) { e.tunnel.Close(); e.tunnel.Open([]byte("early")) },
@@ -249,7 +276,7 @@ func TestATunnelIsCutFromOutside(t *testing.T) {
 }
 
 func TestAnIdleTunnelIsReset(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		t.Run("by the clock", func(t *testing.T) {
 			e := w.open(t, "early")
 			e.origin.Expect("early")
@@ -303,15 +330,13 @@ func TestOneMovingDirectionKeepsBothAlive(t *testing.T) {
 }
 
 func TestOpenAndCloseFromManyGoroutines(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		k := newKeeper(t, 0)
 		ln := loopback(t)
 		var told, cutting sync.WaitGroup
 		for range 100 {
-			near, far := pair(t, ln)
-			near2, far2 := pair(t, ln)
 			told.Add(1)
-			tunnel := k.Join(w.wrap(near), w.wrap(near2), func(Result) { told.Done() })
+			tunnel, far, far2 := w.tunnel(t, k, ln, func(Result) { told.Done() })
 			cutting.Go(func() { tunnel.Open([]byte("early")) })
 			cutting.Go(func() { tunnel.Close() })
 			cutting.Go(func() { far.Close(); far2.Close() })

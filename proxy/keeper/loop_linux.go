@@ -2,9 +2,12 @@ package keeper
 
 import (
 	"bytes"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/proxy/nowait"
 )
 
 const (
@@ -18,7 +21,7 @@ const (
 // keep puts both connections into the set. It reports false, having done nothing,
 // where they or the system are not made for it. t.mu is held.
 func (t *Tunnel) keep(early []byte) bool {
-	if t.client.raw == nil || t.origin.raw == nil || t.keeper.theSet() == nil {
+	if t.client.raw == nil || t.origin.raw == nil && !t.origin.bare || t.keeper.theSet() == nil {
 		return false
 	}
 	rest, ok := t.sendEarly(early)
@@ -46,7 +49,7 @@ func (t *Tunnel) sendEarly(early []byte) (rest []byte, ok bool) {
 // written, or the set takes no more, a goroutine carries the direction.
 func (d *direction) enter(rest []byte) {
 	t := d.tunnel
-	err := t.keeper.set.add(d.from, d.key(), everything)
+	err := t.keeper.set.watch(d.from, d.key(), everything)
 	if (err != nil || len(rest) > 0) && !t.over {
 		d.giveAway(rest)
 	}
@@ -80,8 +83,11 @@ func (k *Keeper) watch() {
 	k.set.wait(func(events []unix.EpollEvent) {
 		now := k.now()
 		for i := range events {
-			if d := k.directionOf(keyOf(&events[i])); d != nil {
+			key := keyOf(&events[i])
+			if d := k.directionOf(key); d != nil {
 				d.turn(h, interest(events[i].Events), now)
+			} else {
+				k.tell(key)
 			}
 		}
 	})
@@ -150,49 +156,41 @@ const onlyData interest = unix.EPOLLIN
 type hand struct {
 	buf       []byte
 	n         int
-	err       error
-	get, give func(fd uintptr) bool // made once, or each call would allocate
+	errno     syscall.Errno
+	get, give func(fd uintptr) // made once, or each call would allocate
 }
 
 func newHand(buf []byte) *hand {
 	h := &hand{buf: buf}
-	h.get = func(fd uintptr) bool {
-		for h.n, h.err = unix.Read(int(fd), h.buf); h.err == unix.EINTR; {
-			h.n, h.err = unix.Read(int(fd), h.buf)
-		}
-		return true
-	}
-	h.give = func(fd uintptr) bool {
-		want := h.n
-		for h.n, h.err = unix.Write(int(fd), h.buf[:want]); h.err == unix.EINTR; {
-			h.n, h.err = unix.Write(int(fd), h.buf[:want])
-		}
-		return true
-	}
+	h.get = func(fd uintptr) { h.n, h.errno = nowait.Read(fd, h.buf) }
+	h.give = func(fd uintptr) { h.n, h.errno = nowait.Write(fd, h.buf[:h.n]) }
 	return h
 }
 
 // read fills the buffer with what is there; EAGAIN where nothing is, 0 at the
 // end.
 func (h *hand) read(s *side) (int, error) {
-	if err := s.raw.Read(h.get); err != nil {
+	if err := s.do(h.get); err != nil {
 		return 0, err
 	}
-	return h.n, h.err
+	if h.errno != 0 {
+		return 0, h.errno
+	}
+	return h.n, nil
 }
 
 // write sends the first n bytes of the buffer and returns how many were taken:
 // fewer than n where the peer is full, which is no error.
 func (h *hand) write(s *side, n int) (int, error) {
 	h.n = n
-	err := s.raw.Write(h.give)
+	err := s.do(h.give)
 	switch {
 	case err != nil:
 		return 0, err
-	case h.err == unix.EAGAIN:
+	case h.errno == unix.EAGAIN:
 		return 0, nil
-	case h.err != nil:
-		return 0, h.err
+	case h.errno != 0:
+		return 0, h.errno
 	}
 	return h.n, nil
 }

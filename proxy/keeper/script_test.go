@@ -122,15 +122,13 @@ const pieceBytes = 64 << 10
 // Whatever two ends say, close and reset, they get through the tunnel what they
 // would have got from each other.
 func TestATunnelIsLikeADirectConnection(t *testing.T) {
-	bothWays(t, func(t *testing.T, w way) {
+	eachWay(t, func(t *testing.T, w way) {
 		k := newKeeper(t, time.Hour)
 		ln := loopback(t)
 		rapid.Check(t, func(rt *rapid.T) {
 			script := scripts().Draw(rt, "script")
-			fromClient, far := pair(t, ln)
-			toOrigin, far2 := pair(t, ln)
 			results := make(chan Result, 1)
-			tunnel := k.Join(w.wrap(fromClient), w.wrap(toOrigin), func(r Result) { results <- r })
+			tunnel, far, far2 := w.tunnel(t, k, ln, func(r Result) { results <- r })
 			tunnel.Open(nil)
 			client, origin := newPlayer(far), newPlayer(far2)
 			reset, settled := play(script, client, origin)
@@ -138,7 +136,7 @@ func TestATunnelIsLikeADirectConnection(t *testing.T) {
 			origin.listen(everythingThatComes)
 			// A copy that has seen one side's end does not look at it again; and
 			// where both had said all there is nothing left to reset.
-			passedOn := reset != nil && !(client.closed && origin.closed) && (!reset.closed || w.name == "kept")
+			passedOn := reset != nil && !(client.closed && origin.closed) && (!reset.closed || !w.copy)
 			var r Result
 			if passedOn {
 				r = <-results

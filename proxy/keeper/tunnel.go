@@ -49,6 +49,8 @@ type Result struct {
 type Tunnel struct {
 	keeper         *Keeper
 	number         uint64 // set by admit
+	dialled        bool   // the origin is a Conn, of which nobody has asked to be kept alive
+	seen           bool   // by the sweeper; the keeper's lock guards it
 	client, origin side
 	up, down       direction
 	done           func(Result)
@@ -62,10 +64,15 @@ type Tunnel struct {
 	told  bool // done has been called
 }
 
-// side is one end of a tunnel.
+// side is one end of a tunnel: a connection or, where it is bare (see Conn), a
+// descriptor and nothing else.
 type side struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil where it is not TCP
+
+	fd     uintptr
+	bare   bool
+	listed bool // the descriptor stands in the set
 }
 
 // direction is what moves one way. Whoever carries it owns moved: the keeper's
@@ -111,8 +118,11 @@ func (t *Tunnel) Open(early []byte) {
 	}
 	t.touch(t.keeper.now())
 	t.client.conn.SetDeadline(time.Time{})
-	t.origin.conn.SetDeadline(time.Time{})
+	if !t.origin.bare {
+		t.origin.conn.SetDeadline(time.Time{})
+	}
 	if !t.keep(early) {
+		t.dress()
 		t.copy(early)
 	}
 }
@@ -149,13 +159,11 @@ func (t *Tunnel) ended(d *direction) {
 	}
 	if t.up.over && t.down.over {
 		t.over = true
-		t.client.conn.Close() // which tells them, too
-		t.origin.conn.Close()
+		t.client.close() // which tells them, too
+		t.origin.close()
 		return
 	}
-	if half, ok := d.to.conn.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite() // fails where the connection has failed; its own direction will find that
-	}
+	d.to.closeWrite()
 }
 
 // breakOff ends the tunnel without waiting for anybody. t.mu is held.
@@ -179,15 +187,38 @@ func (t *Tunnel) leaving(s *side) End {
 	return OriginClosed
 }
 
+// closeWrite says to the peer that nothing more will come. Where the connection has
+// failed that fails, and its own direction will find it.
+func (s *side) closeWrite() {
+	if s.bare {
+		s.closeWriteBare()
+	} else if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+// close closes the connection.
+func (s *side) close() {
+	if s.bare {
+		s.closeBare()
+	} else {
+		s.conn.Close()
+	}
+}
+
 // reset closes the connection so that the peer sees it broken, not ended. What is
 // wrapped is closed from within, for TLS would say a farewell (and wait for room
 // to say it in).
 func (s *side) reset() {
+	if s.bare {
+		s.resetBare()
+		return
+	}
 	conn := s.conn
 	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = wrapped.NetConn()
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
 		tcp.SetLinger(0)
 	}
 	conn.Close()
@@ -207,5 +238,14 @@ func (t *Tunnel) expire(now time.Duration) {
 	defer t.unlock()
 	if t.idleAt(now) {
 		t.breakOff(Idle)
+	}
+}
+
+// keepAlive has the origin asked now and then whether it is there.
+func (t *Tunnel) keepAlive() {
+	t.mu.Lock()
+	defer t.unlock()
+	if !t.over {
+		t.origin.keepAlive()
 	}
 }
