@@ -52,6 +52,7 @@ type Appliance struct {
 	live      *policy.Live
 	tags      *tagShelf
 	ring      *flow.Ring
+	tail      flow.Tail // for who looks on at the console
 	decisions *flow.Log
 	file      io.Closer // of the decision log; nil: standard output
 	feed      *feed     // to a syslog server; nil: there is none
@@ -95,7 +96,7 @@ func New(o Options) *Appliance {
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
 	a.used, a.troubles = new(usedAddresses), newTroubles()
-	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, a.decisions, a.used, &a.day, a.troubles}, Faults: a.sinkFault}
+	book := &flow.Book{Sinks: []flow.Sink{a.tally, a.ring, &a.tail, a.decisions, a.used, &a.day, a.troubles}, Faults: a.sinkFault}
 	if a.feed != nil {
 		book.Sinks = append(book.Sinks, a.feed)
 	}

@@ -38,6 +38,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	a.rulebook.Tags(trouble)
 
 	g, serving := errgroup.WithContext(ctx)
+	defer context.AfterFunc(serving, a.tail.End)() // who looks on keeps no door open
 	a.serve(g, serving)
 	a.watch(g, serving)
 	a.Log.Info("ready", "addresses", a.Addresses())

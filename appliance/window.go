@@ -50,10 +50,11 @@ func (w window) hereTrial(t *console.Trial) *console.Trial {
 	return &console.Trial{Since: w.here(t.Since), Until: w.here(t.Until), SHA256: t.SHA256}
 }
 
-func (w window) decisionOf(r *flow.Record) console.Decision {
+func (w window) decisionOf(r *flow.Record, p permits) console.Decision {
 	d := console.Decision{
 		Time: w.here(r.Time), ID: r.ID, Surface: r.Surface.String(), Client: r.Client.String(), Group: r.Group, Passage: passage(r),
 		Verdict: r.Verdict.String(), Reason: r.Verdict.Reason.String(), Rule: r.Verdict.RuleName(), Line: r.Verdict.Line(),
+		Permit: p.of(r),
 	}
 	if !passes(r.Verdict) {
 		d.Why = why(d.Reason)
@@ -114,7 +115,7 @@ func (w window) Ask(client, target string) (console.Answer, error) {
 // Packs implements console.House. A name that was answered is no passage: it
 // says that a rule permits, not that anything works.
 func (w window) Packs() []console.Pack {
-	lately := w.lately()
+	lately, permits := w.lately(), w.permits()
 	var packs []console.Pack
 	for _, r := range w.live.Policy().Rules() {
 		if r.Deny || r.Pack == "" {
@@ -135,7 +136,7 @@ func (w window) Packs() []console.Pack {
 				q.Passed = w.here(l.passed.Time)
 			}
 			if l.refused != nil {
-				d := w.decisionOf(l.refused)
+				d := w.decisionOf(l.refused, permits)
 				q.Refused = &d
 			}
 		}

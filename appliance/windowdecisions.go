@@ -17,18 +17,18 @@ const searchedLines = 100_000
 // Decisions implements console.House: those in memory, and behind them those of
 // the decision log, where it is a file in JSON.
 func (w window) Decisions(ctx context.Context, f console.Filter, n int) []console.Decision {
-	list := []console.Decision{}
+	list, permits := []console.Decision{}, w.permits()
 	kept := w.ring.Recent(keptDecisions)
 	for _, r := range kept {
 		if len(list) == n {
 			return list
 		}
 		if fits(&f, r) {
-			list = append(list, w.decisionOf(r))
+			list = append(list, w.decisionOf(r, permits))
 		}
 	}
 	for _, r := range w.onDisk(ctx, &f, n-len(list), kept) {
-		list = append(list, w.decisionOf(r))
+		list = append(list, w.decisionOf(r, permits))
 	}
 	return list
 }

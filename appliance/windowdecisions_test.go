@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/appliance/console"
 	"gatehouse/internal/flow"
+	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 )
 
@@ -94,12 +95,92 @@ func TestAConsoleThatIsReadNoFurtherHoldsNothingUp(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "HTTP/1.1 200 OK\r\n", line)
 	}
+	for range 4 { // each looks on, and reads nothing at all
+		conn, err := net.Dial("tcp", s.address("admin"))
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+		fmt.Fprintf(conn, "GET /decisions/live HTTP/1.1\r\nHost: %s\r\n\r\n", s.address("admin"))
+	}
+	require.Eventually(t, func() bool { return s.tail.Viewers() == 4 }, nettest.Patience, 5*time.Millisecond)
+	for i := range 3000 { // far more than the queues hold
+		s.book.Record(kept(i))
+	}
 	for range 20 {
 		status, _ := s.get("/update.inf")
 		require.Equal(t, 200, status)
 	}
 	status, _ := s.admin("GET", "/decisions?verdict=allowed")
 	require.Equal(t, 200, status, "others look on")
+	require.NoError(t, s.stop(), "nor do they keep the gate from stopping")
+}
+
+func TestWhoLooksOnSeesWhatFitsFromWhereHeWas(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	w := window{s.Appliance}
+	record := func(id, host string, reason policy.Reason) {
+		r := kept(0)
+		r.ID, r.Host, r.Verdict = id, host, policy.Verdict{Reason: reason}
+		s.book.Record(r)
+	}
+	record("GH-1", "a.example.org", policy.HostNotListed)
+	record("GH-2", "b.example.org", policy.HostNotListed)
+	record("GH-3", "a.example.org", policy.PortNotListed)
+	follow := func(f console.Filter, after string) func(n int) []string {
+		o, err := w.Follow(f, after)
+		require.NoError(t, err)
+		t.Cleanup(o.Close)
+		return func(n int) (ids []string) {
+			for len(ids) < n {
+				list, missed, err := o.Next(t.Context())
+				require.NoError(t, err)
+				require.Zero(t, missed)
+				for _, d := range list {
+					ids = append(ids, d.ID)
+				}
+			}
+			return ids
+		}
+	}
+	all, later, hostA := follow(console.Filter{}, ""), follow(console.Filter{}, "GH-2"), follow(console.Filter{Host: "A.example"}, "GH-1")
+	record("GH-4", "b.example.org", policy.HostNotListed)
+	record("GH-5", "a.example.org", policy.HostNotListed)
+	require.Equal(t, []string{"GH-1", "GH-2", "GH-3", "GH-4", "GH-5"}, all(5), "each once, the oldest first")
+	require.Equal(t, []string{"GH-3", "GH-4", "GH-5"}, later(3))
+	require.Equal(t, []string{"GH-3", "GH-5"}, hostA(2))
+}
+
+func TestARefusalHoldsWhatWouldPermitIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	s.get("/html.inf")
+	_, _, refused := s.connect("relay.groupcall.test:22")
+	require.Equal(t, 403, refused.StatusCode)
+	_, _, refused = s.connect("www.example.org:443")
+	require.Equal(t, 403, refused.StatusCode)
+	s.get("/update.inf")
+	s.decided("http", 2)
+	s.decided("connect", 2)
+	permits := map[string]*console.Permit{}
+	for _, d := range (window{s.Appliance}).Decisions(t.Context(), console.Filter{}, 10) {
+		permits[d.Reason] = d.Permit
+	}
+	require.Nil(t, permits["matched"])
+	require.Contains(t, permits["type-not-listed"].Says, `add "text/html" to types, in updates (line `)
+	require.Empty(t, permits["type-not-listed"].Text, "the types are a table: there is no one line")
+	require.Contains(t, permits["port-not-listed"].Says, "in relay (line ")
+	require.Equal(t, "ports = ["+s.echo+", 22]", permits["port-not-listed"].Text)
+	require.Positive(t, permits["port-not-listed"].Line)
+	require.Contains(t, permits["host-not-listed"].Text, "hosts = [\"www.example.org\"]")
+	require.Zero(t, permits["host-not-listed"].Line)
+	_, body := s.admin("GET", "/decisions?verdict=denied")
+	require.Contains(t, body, `<pre class="copy">ports = [`)
+
+	s.reload(rulesText + "[[allow]]\nname = \"other\"\nhosts = \"other.example.org\"\n")
+	for _, d := range (window{s.Appliance}).Decisions(t.Context(), console.Filter{Verdict: "denied"}, 10) {
+		require.Equal(t, "the rules have changed since; ask what they say now", d.Permit.Says)
+	}
 }
 
 // kept is one of many decisions; every fifth is refused.

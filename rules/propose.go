@@ -22,6 +22,29 @@ type Proposal struct {
 // a name that leads elsewhere than its rule expects is looked into, not waved
 // through.
 func Propose(name string, text []byte, c policy.Case, e policy.Explanation) (Proposal, bool) {
+	return NewProposer(name, text).Propose(c, e)
+}
+
+// Proposer makes many proposals for one rules file, which it reads once. One
+// goroutine may use it.
+type Proposer struct {
+	name string
+	text []byte
+	read *document // nil: not yet
+}
+
+// NewProposer makes a Proposer of a file; text is not changed.
+func NewProposer(name string, text []byte) *Proposer { return &Proposer{name: name, text: text} }
+
+func (p *Proposer) document() *document {
+	if p.read == nil {
+		p.read = parse(p.name, p.text)
+	}
+	return p.read
+}
+
+// Propose is as the function of that name.
+func (p *Proposer) Propose(c policy.Case, e policy.Explanation) (Proposal, bool) {
 	switch v := e.Verdict; {
 	case v.Allowed() && !v.Would:
 		return Proposal{}, false
@@ -36,11 +59,10 @@ func Propose(name string, text []byte, c policy.Case, e policy.Explanation) (Pro
 	if item == "" {
 		return Proposal{}, false
 	}
-	d := parse(name, text)
 	if c.Kind == policy.CasePublish {
-		return d.extend("publish", e.Nearest.Rule.Name, key, item)
+		return p.document().extend("publish", e.Nearest.Rule.Name, key, item)
 	}
-	return d.extend("allow", e.Nearest.Rule.Name, key, item)
+	return p.document().extend("allow", e.Nearest.Rule.Name, key, item)
 }
 
 // missing is the key and the item that a passage lacks at a step, as TOML.

@@ -9,19 +9,24 @@ package console
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // Console serves the pages. New makes one.
 type Console struct {
 	house House
 	log   *slog.Logger
+	stall time.Duration // of a live view; 0: as it is
 }
 
 // New makes a Console of a house.
@@ -32,14 +37,15 @@ var files embed.FS
 
 // pages are the templates: each the layout with a body of its own.
 var pages = func() map[string]*template.Template {
-	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/chart.html"))
+	parts := []string{"pages/layout.html", "pages/chart.html", "pages/permit.html"}
+	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, parts...))
 	all := map[string]*template.Template{}
 	names, err := fs.Glob(files, "pages/*.html")
 	if err != nil {
 		panic(err) // the pattern is a constant
 	}
 	for _, name := range names {
-		if name != "pages/layout.html" && name != "pages/chart.html" {
+		if !slices.Contains(parts, name) {
 			all[name] = template.Must(template.Must(layout.Clone()).ParseFS(files, name))
 		}
 	}
@@ -48,19 +54,28 @@ var pages = func() map[string]*template.Template {
 
 // Register adds the console's pages to a mux.
 func (c *Console) Register(mux *http.ServeMux) {
-	css, err := files.ReadFile("pages/console.css")
-	if err != nil {
-		panic(err) // it is built in
-	}
-	mux.HandleFunc("GET /console.css", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		w.Header().Set("Cache-Control", "max-age=3600")
-		w.Write(css)
-	})
+	mux.HandleFunc("GET /console.css", built("pages/console.css", "text/css; charset=utf-8"))
+	mux.HandleFunc("GET /console.js", built("pages/console.js", "text/javascript; charset=utf-8"))
 	for pattern, h := range c.handlers() {
 		mux.HandleFunc(pattern, h)
 	}
 	c.RegisterAPI(mux)
+}
+
+// built serves a file that is built in. A browser asks each time whether it has
+// changed: pages of a new version do not get on with the script of the old.
+func built(name, kind string) http.HandlerFunc {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is built in
+	}
+	tag := fmt.Sprintf(`"%x"`, sha256.Sum256(text))
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("ETag", tag)
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
+	}
 }
 
 // RegisterAPI adds the JSON interface alone.
@@ -74,6 +89,7 @@ func (c *Console) handlers() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /{$}":              c.overview,
 		"GET /decisions":        c.decisions,
+		"GET /decisions/live":   c.live,
 		"GET /decisions/{id}":   c.decision,
 		"GET /ask":              c.ask,
 		"GET /rules":            c.rules,
@@ -98,6 +114,7 @@ func (c *Console) api() map[string]http.HandlerFunc {
 		"GET /api/v1/decisions":        c.apiDecisions,
 		"GET /api/v1/day":              c.apiDay,
 		"GET /api/v1/names":            c.apiNames,
+		"GET /api/v1/decisions/live":   c.apiLive,
 		"GET /api/v1/decisions/{id}":   c.apiDecision,
 		"GET /api/v1/explain":          c.apiExplain,
 		"GET /api/v1/rules":            c.apiRules,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -38,17 +39,30 @@ func filterOf(r *http.Request) Filter {
 
 func (c *Console) decisions(w http.ResponseWriter, r *http.Request) {
 	f, n := filterOf(r), number(r.URL.Query().Get("n"), usualDecisions, mostDecisions)
-	live := r.URL.Query().Get("live") != ""
-	if live {
-		w.Header().Set("Refresh", "3")
+	list := c.house.Decisions(r.Context(), f, n)
+	stream := f.query()
+	if len(list) > 0 {
+		stream.Set("after", list[0].ID)
 	}
 	c.show(w, http.StatusOK, "decisions", "Decisions", struct {
-		Filter    Filter
-		Live      bool
-		N         int
-		Decisions []Decision
-		Chart     chart
-	}{f, live, n, c.house.Decisions(r.Context(), f, n), chartOf(c.house.Day())})
+		Filter        Filter
+		Live          bool
+		Stream, Still string // where new ones come from; the page without them
+		N             int
+		Decisions     []Decision
+		Chart         chart
+	}{f, r.URL.Query().Get("live") != "", "/decisions/live?" + stream.Encode(), "/decisions?" + f.query().Encode(), n, list, chartOf(c.house.Day())})
+}
+
+// query is the filter as filterOf reads it.
+func (f Filter) query() url.Values {
+	v := url.Values{}
+	for name, value := range map[string]string{"surface": f.Surface, "client": f.Client, "host": f.Host, "verdict": f.Verdict, "reason": f.Reason, "rule": f.Rule} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return v
 }
 
 func (c *Console) decision(w http.ResponseWriter, r *http.Request) {

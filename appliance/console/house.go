@@ -15,6 +15,10 @@ type House interface {
 	Packs() []Pack
 	// Decisions are the newest first, at most n that fit f.
 	Decisions(ctx context.Context, f Filter, n int) []Decision
+	// Follow hands on the decisions that fit f as they are made; first those that are
+	// kept and newer than the decision after, or all where that is empty. The error is
+	// for whoever asked.
+	Follow(f Filter, after string) (Follower, error)
 	// Names are those that clients asked for lately, the newest first, at most n of
 	// which part is a part.
 	Names(part string, n int) []Name
@@ -91,6 +95,14 @@ type Slot struct {
 	WouldDeny int       `json:"would_deny"`
 }
 
+// Follower is somebody who looks on. Whoever got it closes it.
+type Follower interface {
+	// Next waits for decisions and gives the oldest first, and how many were left out
+	// because they came too fast; or the error of ctx, or why no more will come.
+	Next(ctx context.Context) (list []Decision, missed int, err error)
+	Close()
+}
+
 // Decision is one passage that was decided.
 type Decision struct {
 	Time    time.Time `json:"ts"`
@@ -104,6 +116,16 @@ type Decision struct {
 	Why     string    `json:"why"` // the reason in a sentence; empty where it was allowed
 	Rule    string    `json:"rule"`
 	Line    int       `json:"line"`
+	Permit  *Permit   `json:"permit"` // nil: it was allowed
+}
+
+// Permit is what would carry a refused passage on, by the rules in force.
+type Permit struct {
+	Says string `json:"says"` // the change in words, or why there is none to propose
+	// Text is TOML, ready to copy; empty where no edit of one place would do. Line is
+	// that of the line it replaces; 0: it is a rule to add.
+	Text string `json:"text"`
+	Line int    `json:"line"`
 }
 
 // Answer is an explanation.
