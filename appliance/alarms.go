@@ -32,11 +32,12 @@ const (
 type troubles struct {
 	mu      sync.Mutex
 	refused map[string]*flow.Record // the last one, by the pack's rule
+	before  map[string]event        // likewise, as it is told: those of before the last look
 	unready map[string]bool         // packs, as the doctor last found them
 }
 
 func newTroubles() *troubles {
-	return &troubles{refused: map[string]*flow.Record{}, unready: map[string]bool{}}
+	return &troubles{refused: map[string]*flow.Record{}, before: map[string]event{}, unready: map[string]bool{}}
 }
 
 // Record implements flow.Sink.
@@ -60,13 +61,15 @@ func (t *troubles) happened(now time.Time) (list []alarm.Condition) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for rule, r := range t.refused {
-		if now.Sub(r.Time) >= lingers {
-			delete(t.refused, rule)
+		t.before[rule] = eventOf(r)
+		delete(t.refused, rule)
+	}
+	for rule, e := range t.before {
+		if now.Sub(e.At) >= lingers {
+			delete(t.before, rule)
 			continue
 		}
-		list = append(list, alarm.Condition{Kind: alarm.AgentRefused, Subject: rule,
-			Says: fmt.Sprintf("%s was refused for client %s: %s (%s).", passage(r), r.Client, r.Verdict.Reason, r.ID),
-			Fix:  "gatehouse explain " + r.ID})
+		list = append(list, alarm.Condition{Kind: alarm.AgentRefused, Subject: rule, Says: e.Says, Fix: e.Fix})
 	}
 	for pack, unready := range t.unready {
 		if unready {
@@ -91,9 +94,9 @@ func (a *Appliance) wrong() []alarm.Condition {
 	case len(s.Refused) > 0:
 		add(alarm.RulesNotLoaded, a.Files.RulesName()+" was changed and cannot be loaded; the rules before it are in force.", "gatehouse check "+a.Files.RulesName())
 	}
-	if a.Config.Inspection.Enabled {
-		if c := a.caCheck(); c.State != doctor.OK {
-			add(alarm.CertificateEnds, "The inspection CA: "+c.Says+".", c.Fix)
+	for _, c := range a.certificateChecks() {
+		if c.State != doctor.OK {
+			list = append(list, alarm.Condition{Kind: alarm.CertificateEnds, Subject: c.Name, Says: "Of " + c.Name + ": " + c.Says + ".", Fix: c.Fix})
 		}
 	}
 	if c := a.azureCheck(); c.State != doctor.OK {
@@ -119,7 +122,10 @@ func (a *Appliance) ringAlarms(ctx context.Context, tick <-chan time.Time) {
 		case <-ctx.Done():
 			return
 		case <-tick:
-			a.guarded("alarm", func() { a.bell.Ring(ctx, a.Now(), a.wrong()) })
+			a.guarded("alarm", func() {
+				a.bell.Ring(ctx, a.Now(), a.wrong())
+				a.keepAlarms()
+			})
 		}
 	}
 }

@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/appliance/alarm"
+	"gatehouse/appliance/doctor"
 	"gatehouse/dnsallow"
 	"gatehouse/internal/flow"
 	"gatehouse/metrics"
@@ -49,30 +51,34 @@ type Options struct {
 type Appliance struct {
 	Options // with its defaults filled in
 
-	live      *policy.Live
-	tags      *tagShelf
-	ring      *flow.Ring
-	tail      flow.Tail // for who looks on at the console
-	decisions *flow.Log
-	file      io.Closer // of the decision log; nil: standard output
-	feed      *feed     // to a syslog server; nil: there is none
-	tally     *metrics.Tally
-	used      *usedAddresses
-	day       flow.Day
-	troubles  *troubles   // for the alarm
-	bell      *alarm.Bell // nil: nobody is told
-	book      *flow.Book
-	rulebook  *rulebook
-	trial     *trial
-	ca        *caShelf // of inspection
-	resolver  *dnsallow.Resolver
-	told      *dnsallow.Told // nil: there is no gateway that would ask
-	names     *dnsallow.Server
-	nameplate *nameplate // nil: DNS over TLS is not spoken
-	gate      *proxy.Server
-	doors     *listeners
-	entrances *entrances
-	wall      *wall // nil: the firewall is not ours to manage
+	live         *policy.Live
+	tags         *tagShelf
+	ring         *flow.Ring
+	tail         flow.Tail // for who looks on at the console
+	decisions    *flow.Log
+	file         io.Closer // of the decision log; nil: standard output
+	feed         *feed     // to a syslog server; nil: there is none
+	tally        *metrics.Tally
+	used         *usedAddresses
+	day          flow.Day
+	troubles     *troubles   // for the alarm
+	bell         *alarm.Bell // nil: nobody is told
+	alarmKeep    string      // the file that keeps what was told; empty: none does
+	alarmsKept   []byte      // what it holds
+	alarmsUnkept bool        // it could not be written, and that was said
+	book         *flow.Book
+	rulebook     *rulebook
+	trial        *trial
+	ca           *caShelf // of inspection
+	resolver     *dnsallow.Resolver
+	told         *dnsallow.Told // nil: there is no gateway that would ask
+	names        *dnsallow.Server
+	nameplate    *nameplate // nil: DNS over TLS is not spoken
+	gate         *proxy.Server
+	doors        *listeners
+	entrances    *entrances
+	wall         *wall                         // nil: the firewall is not ours to manage
+	examined     atomic.Pointer[doctor.Report] // the last of the doctor's; nil: none yet
 }
 
 // New makes an appliance. It starts nothing and opens nothing.
@@ -101,7 +107,7 @@ func New(o Options) *Appliance {
 		book.Sinks = append(book.Sinks, a.feed)
 	}
 	a.book = book
-	a.bell = a.newBell()
+	a.bell, a.alarmKeep = a.newBell(), filepath.Join(a.Config.State.Dir, alarmFile)
 	a.told = a.newTold()
 	a.wall = a.newWall()
 	a.gate = a.newGate(book)
@@ -206,7 +212,7 @@ func (a *Appliance) Listen() error {
 	switch {
 	case errors.Is(err, errOtherGate):
 		// Its last good file must not be overwritten by ours, nor ever become ours.
-		a.rulebook.kept, a.rulebook.journal, a.trial.keep = "", "", ""
+		a.rulebook.kept, a.rulebook.journal, a.trial.keep, a.alarmKeep = "", "", "", ""
 		a.Log.Error("state.dir is in use: gatehouse reload and decision ids reach the other gatehouse, and there is no last good file for this one; give each a state.dir of its own",
 			"state_dir", a.Config.State.Dir, "err", err)
 	case err != nil:

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/appliance/doctor"
 	"gatehouse/proxy"
 	"gatehouse/rules"
 )
@@ -31,7 +32,7 @@ type entrances struct {
 	mu      sync.Mutex
 	ended   bool // the appliance stops: no door opens any more
 	open    map[entranceKey]*entrance
-	trouble map[entranceKey]string // why one is not open, or not as it should be
+	trouble map[entranceKey]error // why one is not open, or not as it should be
 }
 
 // entranceKey is what makes two doors the same: one that stays the same is not
@@ -54,7 +55,7 @@ type entrance struct {
 }
 
 func newEntrances(gate *proxy.Server, log *slog.Logger, now func() time.Time) *entrances {
-	return &entrances{gate: gate, log: log, now: now, open: map[entranceKey]*entrance{}, trouble: map[entranceKey]string{}}
+	return &entrances{gate: gate, log: log, now: now, open: map[entranceKey]*entrance{}, trouble: map[entranceKey]error{}}
 }
 
 // follow opens and closes doors as the rules in force have it, and looks after those
@@ -71,7 +72,7 @@ func (e *entrances) follow(list []rules.Publish) {
 			wanted[doorKeyOf(p, at)] = true
 		}
 	}
-	maps.DeleteFunc(e.trouble, func(k entranceKey, _ string) bool { return !wanted[k] })
+	maps.DeleteFunc(e.trouble, func(k entranceKey, _ error) bool { return !wanted[k] })
 	for k, d := range e.open { // first, for what comes may stand where something goes
 		if !wanted[k] {
 			delete(e.open, k)
@@ -109,7 +110,7 @@ func (e *entrances) note(k entranceKey, err error) {
 		delete(e.trouble, k)
 		return
 	}
-	if e.trouble[k] = err.Error(); e.trouble[k] != before {
+	if e.trouble[k] = err; before == nil || before.Error() != err.Error() {
 		e.log.Error("a published door is not as the rules have it; everything else is served", "publish", k.name, "address", k.at, "err", err)
 	}
 }
@@ -206,8 +207,8 @@ func (e *entrances) addresses() (list []string) {
 func (e *entrances) state() (lines []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for k, words := range e.trouble {
-		lines = append(lines, fmt.Sprintf("warning: %s: %s", k, words))
+	for k, err := range e.trouble {
+		lines = append(lines, fmt.Sprintf("warning: %s: %v", k, err))
 	}
 	for k, d := range e.open {
 		line := fmt.Sprintf("published: %s at %s", k.name, d.ln.Addr())
@@ -215,12 +216,49 @@ func (e *entrances) state() (lines []string) {
 			line += ", over TLS"
 		}
 		lines = append(lines, line)
-		if words := d.shown.ending(e.now()); words != "" && e.trouble[k] == "" {
+		if words := d.shown.ending(e.now()); words != "" && e.trouble[k] == nil {
 			lines = append(lines, fmt.Sprintf("warning: %s: %s", k, words))
 		}
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// checks say of each door whether it is open.
+func (e *entrances) checks() (checks []*doctor.Check) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for k, err := range e.trouble {
+		checks = append(checks, doctor.Bad(k.String(), err.Error(), "mend it; it is tried again each second"))
+	}
+	for k, d := range e.open {
+		if e.trouble[k] == nil {
+			checks = append(checks, doctor.Fine(k.String(), "is open at "+d.ln.Addr().String()))
+		}
+	}
+	return inOrder(checks)
+}
+
+// certificates say of each door over TLS what is to be said of what it shows.
+func (e *entrances) certificates() (checks []*doctor.Check) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for k, err := range e.trouble {
+		if fault := (pairFault{}); errors.As(err, &fault) {
+			checks = append(checks, doctor.Bad(k.String(), err.Error(), renewPair))
+		}
+	}
+	for k, d := range e.open {
+		if d.shown != nil && e.trouble[k] == nil {
+			checks = append(checks, certificateCheck(k.String(), d.shown.current.Load().Leaf, e.now(), renewPair))
+		}
+	}
+	return inOrder(checks)
+}
+
+func inOrder(checks []*doctor.Check) []*doctor.Check {
+	slices.SortFunc(checks, func(a, b *doctor.Check) int { return strings.Compare(a.Name, b.Name) })
+	return checks
 }
 
 // tlsOf is how a published door speaks TLS: as devices of many years do. Each write is

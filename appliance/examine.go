@@ -40,6 +40,9 @@ func Examine(ctx context.Context, files Files, config *Config, loaded *rules.Loa
 // Examine has the doctor try what the rules in force permit.
 func (a *Appliance) Examine(ctx context.Context, o doctor.Options) (doctor.Report, error) {
 	report, err := a.examine(ctx, a.live.Policy(), o, a.gateCheck())
+	if err == nil {
+		a.examined.Store(&report)
+	}
 	for pack, ready := range report.Ready {
 		a.tally.PackTried(pack, ready)
 		a.troubles.packTried(pack, ready)
@@ -65,8 +68,14 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 		a.azureCheck(),
 		servers,
 	}
-	if a.Config.Inspection.Enabled {
-		checks = append(checks, a.caCheck())
+	if ends := a.certificateChecks(); len(ends) > 0 {
+		checks = append(checks, doctor.Heading("certificates", ends...))
+	}
+	if doors := a.entrances.checks(); len(doors) > 0 {
+		checks = append(checks, doctor.Heading("published doors", doors...))
+	}
+	if behind := d.Published(ctx); len(behind) > 0 {
+		checks = append(checks, doctor.Heading("published servers", behind...))
 	}
 	if a.feed != nil {
 		checks = append(checks, doctor.Heading("syslog", a.feed.check(ctx), a.feed.lossCheck(a.Now())))
@@ -165,18 +174,6 @@ func (a *Appliance) azureCheck() *doctor.Check {
 		return doctor.Suspect("Azure addresses", says, fix)
 	}
 	return doctor.Fine("Azure addresses", says)
-}
-
-// caCheck says whether the gate can look inside TLS, and for how long.
-func (a *Appliance) caCheck() *doctor.Check {
-	authority := a.ca.authority()
-	if authority == nil {
-		return doctor.Bad("inspection CA", fmt.Sprint(a.ca.failure()), "gatehouse ca init")
-	}
-	if words := a.ca.ending(a.Now()); words != "" {
-		return doctor.Suspect("inspection CA", words, "gatehouse ca init --rotate")
-	}
-	return doctor.Fine("inspection CA", "in use until "+authority.Present().Certificate.NotAfter.Format(time.DateOnly))
 }
 
 // upstreamChecks asks each DNS server by itself for a name that the rules list.

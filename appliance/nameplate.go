@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/appliance/doctor"
 	"gatehouse/rules"
 )
 
@@ -85,4 +86,18 @@ func (n *nameplate) state() string {
 		return "its certificate cannot be used: " + n.shown.trouble.Error()
 	}
 	return n.shown.ending(n.now())
+}
+
+// check says until when the certificate holds; nil: DNS over TLS is not spoken.
+func (n *nameplate) check() *doctor.Check {
+	const name = "DNS over TLS"
+	if n == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.shown.trouble != nil {
+		return doctor.Bad(name, "its certificate cannot be used: "+n.shown.trouble.Error(), renewPair)
+	}
+	return certificateCheck(name, n.shown.current.Load().Leaf, n.now(), renewPair)
 }

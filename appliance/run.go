@@ -164,6 +164,7 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 		a.fetchTags(ctx, &all)
 	}
 	if a.bell != nil {
+		a.recallAlarms()
 		all.Go(func() {
 			tick := time.NewTicker(lookEvery)
 			defer tick.Stop()

@@ -51,6 +51,11 @@ func (s *shownPair) renew(now time.Time) error {
 	return fmt.Errorf("the certificate that is in its place now cannot be used, and the one before is still shown: %w", s.trouble)
 }
 
+// pairFault is why a certificate or its key cannot be used.
+type pairFault struct{ error }
+
+func (f pairFault) Unwrap() error { return f.error }
+
 func (s *shownPair) read(now time.Time) error {
 	s.seen = s.marks() // before: what changes while it is read is read again
 	chain, err := readPEM(s.files.Chain)
@@ -59,11 +64,11 @@ func (s *shownPair) read(now time.Time) error {
 		key, err = readPEM(s.files.Key)
 	}
 	if err != nil {
-		return err
+		return pairFault{err}
 	}
 	pair, err := keypair.Parse(chain, key, now)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.files.Chain, err)
+		return pairFault{fmt.Errorf("%s: %w", s.files.Chain, err)}
 	}
 	s.current.Store(pair)
 	return nil
@@ -90,20 +95,10 @@ func (s *shownPair) marks() (marks [2]fileMark) {
 // config is how the door speaks TLS.
 func (s *shownPair) config(now func() time.Time) *tls.Config { return tlsOf(s.current.Load, now) }
 
-// endsSoon is how long before its end a certificate is worth a warning.
-const endsSoon = 14 * 24 * time.Hour
-
 // ending says that the certificate has ended, or will soon; empty: neither.
 func (s *shownPair) ending(now time.Time) string {
 	if s == nil {
 		return ""
 	}
-	end := s.current.Load().Leaf.NotAfter
-	switch {
-	case now.After(end):
-		return "its certificate ended on " + end.Format(time.DateOnly) + "; clients refuse it"
-	case end.Sub(now) < endsSoon:
-		return "its certificate ends on " + end.Format(time.DateOnly) + "; put a new one in its place"
-	}
-	return ""
+	return ending(s.current.Load().Leaf, now)
 }

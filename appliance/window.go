@@ -287,5 +287,5 @@ func (w window) Revert(by, draft string) error { return w.trial.Revert(by, draft
 // Examine implements console.House.
 func (w window) Examine(ctx context.Context, pack string, active bool) (console.Examined, error) {
 	report, err := w.Appliance.Examine(ctx, doctor.Options{Pack: pack, Active: active})
-	return console.Examined{Report: report, Text: report.String()}, err
+	return console.Examined{At: w.here(report.At), State: string(report.State), Report: report, Text: report.String()}, err
 }

@@ -78,3 +78,15 @@ func ParentFaultOf(name string, status int) *ParentFault {
 	}
 	return &ParentFault{Parent: name, Cause: cause, Status: status}
 }
+
+// PassedOver are the names of the parents that have failed and are passed over for
+// now; all are those of all. Nobody is asked.
+func (s *Server) PassedOver() (passed, all []string) {
+	for _, p := range s.dialer.parents {
+		all = append(all, p.Name())
+		if p.Passed() {
+			passed = append(passed, p.Name())
+		}
+	}
+	return passed, all
+}

@@ -31,10 +31,10 @@ const (
 
 // Condition is something that is wrong.
 type Condition struct {
-	Kind    Kind
-	Subject string // what of that kind: a rule, a pack; may be empty
-	Says    string // a sentence
-	Fix     string // what to do, may be empty
+	Kind    Kind   `json:"kind"`
+	Subject string `json:"subject"` // what of that kind: a rule, a pack; may be empty
+	Says    string `json:"says"`    // a sentence
+	Fix     string `json:"fix"`     // what to do, may be empty
 }
 
 // Phase is where an alarm is.

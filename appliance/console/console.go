@@ -110,6 +110,7 @@ func (c *Console) handlers() map[string]http.HandlerFunc {
 func (c *Console) api() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /api/v1/state":            c.apiState,
+		"GET /api/v1/health":           c.apiHealth,
 		"GET /api/v1/packs":            c.apiPacks,
 		"GET /api/v1/decisions":        c.apiDecisions,
 		"GET /api/v1/day":              c.apiDay,

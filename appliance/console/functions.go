@@ -29,10 +29,47 @@ var functions = template.FuncMap{
 	"lines":    func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
 	"add":      func(a, b int) int { return a + b },
 	"join":     func(list []string) string { return strings.Join(list, ", ") },
+	"bearing":  bearing,
+	"bears":    func(state string) string { return bears[state] },
+	// clause is one that is not enforced; empty: the line only counts them.
+	"clause": func(line string) string {
+		words, _ := strings.CutPrefix(line, "note: not enforced: ")
+		if words == line && strings.HasPrefix(line, "note: clauses ") {
+			return ""
+		}
+		return strings.TrimPrefix(words, "note: ")
+	},
+	// class is how a state looks, part a finding under its heading.
+	"class": func(state string) string { return cmp.Or(classes[state], "quiet") },
+	"part": func(of string, f Finding) any {
+		return struct {
+			Of string
+			Finding
+		}{of, f}
+	},
 	"warning": func(line string) bool {
 		return slices.ContainsFunc([]string{"warning", "problem", "not ready"}, func(sort string) bool { return strings.HasPrefix(line, sort) })
 	},
 }
+
+// bearing is how a pack does as a whole: as its worst requirement that was used.
+func bearing(p Pack) string {
+	for _, state := range []string{"refused", "trouble", "works"} {
+		if slices.ContainsFunc(p.Requirements, func(r Requirement) bool { return r.State == state }) {
+			return state
+		}
+	}
+	return "quiet"
+}
+
+var bears = map[string]string{
+	"refused": "something that it needs was refused the last time",
+	"trouble": "something that it needs was permitted, and failed outside",
+	"works":   "all that it asked for lately went through",
+	"quiet":   "it has asked for nothing lately",
+}
+
+var classes = map[string]string{"ok": "ok", "warning": "look", "failed": "failed"}
 
 // deeds say in words what somebody did.
 var deeds = map[string]string{

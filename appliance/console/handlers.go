@@ -166,7 +166,7 @@ func (t *tried) show(c *Console, w http.ResponseWriter) {
 func unixLines(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
 
 func (c *Console) health(w http.ResponseWriter, _ *http.Request) {
-	c.show(w, http.StatusOK, "health", "Health", Examined{})
+	c.show(w, http.StatusOK, "health", "Health", c.house.Health())
 }
 
 // examine waits for the doctor, who waits for the slowest of many hosts.
@@ -177,7 +177,9 @@ func (c *Console) examine(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
-	c.show(w, http.StatusOK, "health", "Health", e)
+	h := c.house.Health()
+	h.Doctor = &e
+	c.show(w, http.StatusOK, "health", "Health", h)
 }
 
 func patience(w http.ResponseWriter) {
@@ -186,6 +188,10 @@ func patience(w http.ResponseWriter) {
 
 func (c *Console) apiState(w http.ResponseWriter, _ *http.Request) {
 	tell(w, http.StatusOK, c.house.State())
+}
+
+func (c *Console) apiHealth(w http.ResponseWriter, _ *http.Request) {
+	tell(w, http.StatusOK, c.house.Health())
 }
 
 func (c *Console) apiPacks(w http.ResponseWriter, _ *http.Request) {

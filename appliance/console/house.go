@@ -40,6 +40,8 @@ type House interface {
 	// file of before back.
 	Confirm(by, draft string) error
 	Revert(by, draft string) error
+	// Health is how each part of the gate does, as far as that can be told at once.
+	Health() Health
 	// Examine has the doctor try one pack, or all (""), which takes a while.
 	Examine(ctx context.Context, pack string, active bool) (Examined, error)
 }
@@ -189,8 +191,28 @@ var ErrStale = errors.New("the rules file has changed since this draft was begun
 // ErrFileChanged says that nothing came back, because somebody else wrote the file.
 var ErrFileChanged = errors.New("somebody else changed the rules file while the draft was on trial; it stays as it is")
 
+// Health is how each part of the gate does.
+type Health struct {
+	Version  string    `json:"version"`
+	Revision string    `json:"revision"`
+	Go       string    `json:"go"`
+	Findings []Finding `json:"findings"`
+	Doctor   *Examined `json:"doctor"` // the last run; nil: none since the start
+}
+
+// Finding is one part, or a heading over several.
+type Finding struct {
+	Name  string    `json:"name"`
+	State string    `json:"state"` // "ok", "not tried", "warning" or "failed"
+	Says  string    `json:"says"`
+	Fix   string    `json:"fix"`
+	Parts []Finding `json:"parts,omitempty"`
+}
+
 // Examined is a report of the doctor.
 type Examined struct {
-	Report any    // what the JSON interface gives
-	Text   string // for a person
+	At     time.Time `json:"at"`
+	State  string    `json:"state"`  // as a Finding's
+	Report any       `json:"report"` // what the JSON interface gives
+	Text   string    `json:"-"`      // for a person
 }

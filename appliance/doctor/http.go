@@ -33,6 +33,9 @@ func (w *way) methodListed(method string) bool {
 // path is one that the rule permits, and names in full; "/" where it does not
 // speak of paths.
 func (w *way) path() string {
+	if p := w.t.published; p != nil && len(p.Paths) > 0 {
+		return (&url.URL{Path: strings.ReplaceAll(p.Paths[0].String(), "*", "")}).EscapedPath()
+	}
 	for _, g := range w.t.rule.Paths {
 		if p := g.String(); !strings.Contains(p, "*") {
 			return (&url.URL{Path: p}).EscapedPath()

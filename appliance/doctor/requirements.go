@@ -21,6 +21,8 @@ type target struct {
 	dest     policy.Dest
 	protocol policy.Protocol
 	client   netip.Addr
+	// published is the publication whose server it is; nil: a rule's place.
+	published *policy.Publication
 }
 
 // errand is a rule with what is to be tried for it.

@@ -62,6 +62,9 @@ func (w *way) judge(context.Context) *Check {
 }
 
 func (w *way) verdict() (policy.Verdict, policy.Permit) {
+	if p := w.t.published; p != nil {
+		return w.d.Policy.Published(policy.Published{At: w.d.Now(), Client: w.t.client, Name: p.Name, Method: w.method(), Path: policy.NewPath(w.path())})
+	}
 	if w.t.protocol == policy.PlainHTTP {
 		return w.d.Policy.Request(policy.Request{
 			At: w.d.Now(), Surface: policy.HTTP, Client: w.t.client, Dest: w.t.dest, Method: w.method(), Path: policy.NewPath(w.path()),
@@ -72,6 +75,9 @@ func (w *way) verdict() (policy.Verdict, policy.Permit) {
 
 // passage is the target as explain takes it.
 func (w *way) passage() string {
+	if p := w.t.published; p != nil {
+		return "PUBLISH " + p.Name + " " + w.method() + " " + w.path()
+	}
 	if w.t.protocol == policy.PlainHTTP {
 		return w.method() + " http://" + w.t.dest.String() + w.path()
 	}
@@ -105,7 +111,7 @@ func (w *way) resolve(ctx context.Context) *Check {
 	for _, alias := range w.permits[0].Aliases() {
 		by += "by way of " + alias.String() + " "
 	}
-	return Fine("", "leads "+by+"to "+strings.Join(where, ", ")+", within "+wanted(w.t.rule.Addresses))
+	return Fine("", "leads "+by+"to "+strings.Join(where, ", ")+", within "+w.t.wanted())
 }
 
 // misled tells of a name whose addresses the rules refuse.
@@ -118,14 +124,18 @@ func (w *way) misled(ctx context.Context, v policy.Verdict) *Check {
 	for _, a := range led {
 		where += " " + a.String() + ","
 	}
-	c := Bad("", fmt.Sprintf("%s: the name leads to%s no address that the rule permits (%s)", v.Reason, where, wanted(w.t.rule.Addresses)),
+	c := Bad("", fmt.Sprintf("%s: the name leads to%s no address that the rule permits (%s)", v.Reason, where, w.t.wanted()),
 		"gatehouse azure show tells how old the list of Azure's addresses is; a DNS server that gives wrong answers is told by dig "+w.t.dest.Host.String())
 	c.Led = led
 	return c
 }
 
-// wanted says in words where a rule's names may lead.
-func wanted(a policy.Addresses) string {
+// wanted says in words where the target's name may lead.
+func (t target) wanted() string {
+	if t.published != nil {
+		return "private and public addresses"
+	}
+	a := t.rule.Addresses
 	var words []string
 	if a.Default || a.Public {
 		words = append(words, "public addresses")

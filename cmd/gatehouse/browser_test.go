@@ -235,6 +235,8 @@ func TestBrowser(t *testing.T) {
 	t.Run("every page is sound, wide and on a telephone, light and dark", func(t *testing.T) { b.on(t).testPages(g) })
 	t.Run("the keyboard reaches everything, and one sees where one is", func(t *testing.T) { b.on(t).testKeyboard() })
 	t.Run("decisions are filtered and explained", func(t *testing.T) { b.on(t).testDecisions() })
+	t.Run("new decisions come by themselves, those that fit", func(t *testing.T) { b.on(t).testLive(g) })
+	t.Run("without scripts everything is there", func(t *testing.T) { b.on(t).testWithoutScripts(g) })
 }
 
 // on is the browser as a part of the test uses it.
@@ -382,9 +384,16 @@ func (b *browser) testDecisions() {
 	text := b.text()
 	require.Contains(t, text, "type-not-listed")
 	require.NotContains(t, text, "update.inf")
-	b.press(`tbody tr td:nth-child(4) a`)
+	b.do(chromedp.Click(chromedp.CSS(`tbody summary`), chromedp.NodeVisible), chromedp.WaitVisible(chromedp.CSS(`tbody details a`)))
+	require.Contains(t, b.text(), "add \"text/html\" to types")
+	b.press(`tbody details a`)
 	text = b.text()
 	require.Contains(t, text, "to permit it: add \"text/html\" to types")
+	b.visit("/decisions?verdict=denied&host=example.com")
+	b.do(chromedp.Click(chromedp.CSS(`tbody summary`), chromedp.NodeVisible), chromedp.Click(chromedp.CSS(`tbody details button`), chromedp.NodeVisible))
+	require.Contains(t, ask[string](b, `getSelection().toString()`), "hosts = [\"www.example.com\"]", "what is to be copied is taken")
+	b.picture("denied-open")
+	b.accessible("a refusal that is opened")
 	b.visit("/decisions")
 	require.Contains(t, ask[string](b, `document.querySelector(".chart svg").getAttribute("aria-label")`), "allowed:")
 	b.visit("/names")
@@ -392,5 +401,50 @@ func (b *browser) testDecisions() {
 	require.Contains(t, text, "ns-sb2-prod-db3-001-s1.cloudapp.net")
 	require.Contains(t, text, "AzureCloud.northeurope")
 	require.Contains(t, text, "prod-db3-001")
+	b.blameless()
+}
+
+// rows waits until the table of decisions begins with a row that holds a text.
+func (b *browser) rows(begin string) {
+	b.t.Helper()
+	require.Eventually(b.t, func() bool {
+		return strings.Contains(ask[string](b, `document.querySelector(".stack tbody")?.innerText ?? ""`), begin)
+	}, browserPatience, 100*time.Millisecond, "%s does not come", begin)
+}
+
+func (b *browser) testLive(g *gate) {
+	t := b.t
+	b.visit("/decisions?live=1&verdict=denied&host=live")
+	b.do(chromedp.WaitReady(chromedp.CSS(`tr.none`)))
+	require.Eventually(t, func() bool { return strings.Contains(b.text(), "New decisions come by themselves.") }, browserPatience, 100*time.Millisecond)
+	g.curl(t, "http://one.live.example/")
+	g.curl(t, "http://other.example/")
+	g.curl(t, "http://two.live.example/")
+	b.rows("two.live.example")
+	rows := ask[[]string](b, `Array.from(document.querySelectorAll(".stack tbody tr"), r => r.cells[2].innerText)`)
+	require.Equal(t, []string{"GET http://two.live.example/", "GET http://one.live.example/"}, rows, "the newest first, and only what fits")
+	b.accessible("a live view")
+	b.picture("live")
+	b.press(`#live + a`)
+	require.Equal(t, "/decisions?host=live&verdict=denied", ask[string](b, `location.pathname + location.search`), "whoever stops keeps his filter")
+	b.blameless()
+}
+
+func (b *browser) testWithoutScripts(g *gate) {
+	t := b.t
+	off := func(value bool) {
+		b.do(command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: value}))
+	}
+	off(true)
+	defer off(false)
+	b.visit("/decisions?live=1&host=unscripted")
+	require.Contains(t, b.text(), "This page is loaded again every three seconds.")
+	g.curl(t, "http://unscripted.example/")
+	b.rows("unscripted.example")
+	b.do(chromedp.Click(chromedp.CSS(`#live + a`), chromedp.NodeVisible), chromedp.WaitReady(chromedp.CSS("footer")))
+	b.visit("/decisions?host=unscripted")
+	require.Empty(t, ask[string](b, `document.querySelector("details button")?.innerText ?? ""`), "nothing is offered that does nothing")
+	b.do(chromedp.Click(chromedp.CSS(`tbody summary`), chromedp.NodeVisible), chromedp.WaitVisible(chromedp.CSS(`tbody details pre`)))
+	require.Contains(t, b.text(), "unscripted.example")
 	b.blameless()
 }
