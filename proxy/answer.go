@@ -36,6 +36,7 @@ func (e *exchange) pass(l *link) fate {
 		e.streams.Store(true)
 	}
 	e.client.out = e.appendAnswer(e.client.out[:0], a)
+	e.heads = int64(len(e.client.out))
 	return e.complete(l, d.run())
 }
 

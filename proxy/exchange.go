@@ -63,6 +63,8 @@ type matter struct {
 	closes   bool // the client's connection ends with this exchange
 	faulty   bool // a panic: ask nobody anything more
 	received int64
+	heads    int64  // octets of heads to the client, and of a page of the gate's own
+	page     string // the form of such a page
 	end      string
 }
 
@@ -249,8 +251,11 @@ func (e *exchange) say(r *refusal) {
 // note writes down that the first byte of an answer is on its way.
 func (e *exchange) note(status int) {
 	e.begun = true
+	if e.tunnel != nil && status == http.StatusOK {
+		e.heads = int64(len("HTTP/1.1 200 Connection established\r\n\r\n"))
+	}
 	e.passage.note(func(r *flow.Record) {
-		r.Status = status
+		r.Status, r.Heads = status, e.heads
 		if r.FirstByte == 0 {
 			r.FirstByte = e.now.Sub(r.Time)
 		}
@@ -270,6 +275,7 @@ func (e *exchange) refuse(r *refusal) fate {
 		e.head.method == "" || e.head.method == http.MethodConnect || e.head.hasBody()
 	c := e.client
 	c.out = r.append(c.out[:0], e)
+	e.heads += int64(len(c.out))
 	switch {
 	case c.write(c.out) != nil:
 		return drop
@@ -320,6 +326,7 @@ func (e *exchange) finish() {
 	e.passage.note(func(r *flow.Record) {
 		r.Sent += e.upload.sent()
 		r.Received += e.received
+		r.Heads, r.Page = e.heads, e.page
 	})
 	e.passage.end(e.end)
 }

@@ -165,6 +165,7 @@ func (r *refusal) append(dst []byte, e *exchange) []byte {
 	defer buffers.Put(scratch)
 	form, page := preferred(&e.head.Fields), pageFor(r, e.named(), id, tell)
 	body := page.append(scratch[:0], form)
+	e.page = form
 	dst = append(dst, "HTTP/1."...)
 	dst = append(dst, byte('0'+e.head.minor), ' ')
 	dst = append(strconv.AppendInt(dst, int64(r.status), 10), ' ')

@@ -43,10 +43,10 @@ func (e *exchange) readTarget() (policy.Dest, *flaw) {
 
 // describe writes into the record what was asked for.
 func (e *exchange) describe() {
-	path, _, _ := strings.Cut(e.head.path, "?")
+	path, _, query := strings.Cut(e.head.path, "?")
 	e.passage.note(func(r *flow.Record) {
 		r.Host, r.Port = e.dest.Host.String(), e.dest.Port
-		r.Method, r.Path = clip(e.head.method), clip(path)
+		r.Method, r.Path, r.HadQuery = clip(e.head.method), clip(path), query
 		if e.head.hasBody() {
 			r.Upload = contentType(&e.head.Fields).String()
 		}

@@ -201,3 +201,24 @@ func TestTheBookTellsOfRepeatsOnlyThoseWhoCount(t *testing.T) {
 	require.Equal(t, 3, c.n)
 	require.Equal(t, []*Record{r}, kept.Recent(9), "the passage is kept once")
 }
+
+func TestSquidWritesWhatTheClientGot(t *testing.T) {
+	page := request()
+	page.Verdict, page.Status, page.Heads, page.Received, page.Page = policy.Verdict{Reason: policy.TypeNotListed}, 403, 470, 0, "text/html"
+	page.HadQuery = true
+	require.Contains(t, string(Squid(nil, page)), " TCP_DENIED/403 470 GET http://www.example.org/update.inf? - HIER_DIRECT/192.0.2.7 text/html\n")
+
+	nobody := refusal()
+	nobody.Verdict, nobody.Status = policy.Verdict{Effect: policy.Allow, Reason: policy.UpstreamUnreachable}, 502
+	require.Contains(t, string(Squid(nil, nobody)), " NONE_NONE/502 3441 CONNECT evil.example:443 - HIER_NONE/- -\n")
+	nobody.Status = 200 // it came about, and what was to be read in it did not
+	require.Contains(t, string(Squid(nil, nobody)), " TCP_TUNNEL/200 ")
+
+	parent := request()
+	parent.Parent, parent.IP = "county", netip.Addr{}
+	require.Contains(t, string(Squid(nil, parent)), " FIRSTUP_PARENT/county text/plain\n", "which resolves by itself")
+
+	large := request()
+	large.Verdict, large.Host, large.Method, large.Path, large.Status = policy.Verdict{Reason: policy.BadRequest}, "", "", "", 431
+	require.Contains(t, string(Squid(nil, large)), " NONE_NONE/431 1234 - error:request-too-large ")
+}

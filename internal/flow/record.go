@@ -36,10 +36,12 @@ type Record struct {
 	Protocol policy.Protocol
 	Method   string
 	Path     string // without query
+	HadQuery bool   // there was one; what it said is nowhere
 	Type     string // media type that came back
 	Upload   string // media type that was sent
 	Query    string // DNS type, from a fixed list ("A", "AAAA", …, "other")
 	Status   int    // HTTP status handed to the client; 0 where there was none
+	Page     string // media type of the gate's own page that stood in for an answer; empty: none did
 
 	// Verdict is the last verdict of the passage. Its Reason is upstream-…
 	// where the gate said yes and the world failed.
@@ -48,6 +50,7 @@ type Record struct {
 
 	Sent      int64 // octets of body or tunnel towards the destination
 	Received  int64 // octets of body or tunnel towards the client
+	Heads     int64 // octets towards the client besides: the head, and a page of the gate's own
 	FirstByte time.Duration
 	Duration  time.Duration
 	// End says how it ended, from a fixed list: "done", "refused",

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"cmp"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -13,8 +15,9 @@ import (
 //
 //	%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt
 //
-// There is no place in it for rule, reason and decision id; the JSON form has
-// them. Nor has Squid a form for DNS questions: they are written in the way it
+// A test has Squid 5.7 itself write what it thinks of the same requests, and
+// compares. There is no place in it for rule, reason and decision id; the JSON
+// form has them. Nor has Squid a form for DNS questions: they are written in the way it
 // writes ICP queries, as UDP_MISS or UDP_DENIED. A long passage gets its line at
 // its end only, as in Squid: readers would count it twice.
 func Squid(dst []byte, r *Record) []byte {
@@ -34,17 +37,17 @@ func Squid(dst []byte, r *Record) []byte {
 	dst = append(dst, '/')
 	dst = appendPadded(dst, int64(r.Status), 3, '0')
 	dst = append(dst, ' ')
-	dst = strconv.AppendInt(dst, r.Received, 10)
+	dst = strconv.AppendInt(dst, r.Received+r.Heads, 10)
 	dst = append(dst, ' ')
 	dst = appendToken(dst, squidMethod(r))
 	dst = append(dst, ' ')
 	dst = appendURL(dst, squidURL(r))
 	dst = append(dst, ' ')
-	dst = appendToken(dst, r.User)
+	dst = appendUser(dst, r.User)
 	dst = append(dst, ' ')
 	dst = append(dst, squidHierarchy(r)...)
 	dst = append(dst, ' ')
-	dst = appendToken(dst, r.Type)
+	dst = appendToken(dst, squidType(r))
 	return append(dst, '\n')
 }
 
@@ -55,6 +58,8 @@ func squidResult(r *Record) string {
 		return "UDP_DENIED"
 	case r.Surface == policy.DNS:
 		return "UDP_MISS"
+	case r.Verdict.Reason == policy.BadRequest, squidNoTunnel(r):
+		return "NONE_NONE" // as Squid has it of what it did not come to judge, or to carry
 	case denied:
 		return "TCP_DENIED"
 	case r.Surface == policy.CONNECT, r.Surface == policy.Gateway:
@@ -65,16 +70,34 @@ func squidResult(r *Record) string {
 	return "TCP_MISS"
 }
 
+// squidNoTunnel reports whether a tunnel was permitted and did not come about.
+func squidNoTunnel(r *Record) bool {
+	if r.Surface != policy.CONNECT && r.Surface != policy.Gateway || !r.Verdict.Allowed() {
+		return false
+	}
+	switch r.Verdict.Reason {
+	case policy.UpstreamUnresolved, policy.UpstreamUnreachable, policy.UpstreamInvalid:
+		return r.Status != http.StatusOK
+	}
+	return false
+}
+
+// squidType is the media type that the client got; Squid has none for a tunnel.
+func squidType(r *Record) string {
+	if squidNoTunnel(r) {
+		return ""
+	}
+	return cmp.Or(r.Page, r.Type)
+}
+
 func squidMethod(r *Record) string {
 	switch {
 	case r.Surface == policy.DNS:
 		return "DNS_QUERY"
 	case r.Surface == policy.CONNECT, r.Surface == policy.Gateway:
 		return "CONNECT"
-	case r.Method == "":
-		return "NONE" // as Squid writes a request it could not read
 	}
-	return r.Method
+	return r.Method // a dash where it could not be read
 }
 
 // squidURL is host:port for a tunnel and the URL, without query, for a request.
@@ -83,30 +106,35 @@ func squidURL(r *Record) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	port := ":" + strconv.Itoa(int(r.Port))
+	port, path := ":"+strconv.Itoa(int(r.Port)), r.Path
+	if r.HadQuery {
+		path += "?" // as Squid does: strip_query_terms
+	}
 	switch {
 	case r.Surface == policy.DNS:
 		return r.Host
+	case host == "" && r.Status == http.StatusRequestHeaderFieldsTooLarge:
+		return "error:request-too-large"
 	case host == "":
 		return "error:invalid-request"
 	case r.Surface == policy.CONNECT, r.Surface == policy.Gateway:
 		return host + port
 	case r.Protocol == policy.TLS && r.Port == 443:
-		return "https://" + host + r.Path
+		return "https://" + host + path
 	case r.Protocol == policy.TLS:
-		return "https://" + host + port + r.Path
+		return "https://" + host + port + path
 	case r.Port == 80:
-		return "http://" + host + r.Path
+		return "http://" + host + path
 	}
-	return "http://" + host + port + r.Path
+	return "http://" + host + port + path
 }
 
 func squidHierarchy(r *Record) string {
+	if r.Parent != "" {
+		return "FIRSTUP_PARENT/" + string(appendToken(nil, r.Parent))
+	}
 	if !r.IP.IsValid() {
 		return "HIER_NONE/-"
-	}
-	if r.Parent != "" {
-		return "FIRSTUP_PARENT/" + r.Parent
 	}
 	return "HIER_DIRECT/" + r.IP.String()
 }

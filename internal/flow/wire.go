@@ -84,17 +84,22 @@ func appendJSONEscape(dst []byte, r rune) []byte {
 // spaces: everything but printable ASCII, and the percent sign, is
 // percent-encoded; an empty field is a dash.
 func appendToken(dst []byte, s string) []byte {
-	return appendField(dst, s, func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '%' })
+	return appendField(dst, s, upperHex, func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '%' })
+}
+
+// appendUser is appendToken with the small digits that Squid gives to users' names.
+func appendUser(dst []byte, s string) []byte {
+	return appendField(dst, s, hexDigits, func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '%' })
 }
 
 // appendURL writes s, a URL, in the same way but for the percent sign, which
 // there is encoding already: Squid does not encode it again
 // (rfc1738_escape_unescaped).
 func appendURL(dst []byte, s string) []byte {
-	return appendField(dst, s, func(c byte) bool { return c <= ' ' || c >= 0x7f })
+	return appendField(dst, s, upperHex, func(c byte) bool { return c <= ' ' || c >= 0x7f })
 }
 
-func appendField(dst []byte, s string, escaped func(byte) bool) []byte {
+func appendField(dst []byte, s, digits string, escaped func(byte) bool) []byte {
 	s = clip(s)
 	if s == "" {
 		return append(dst, '-')
@@ -102,7 +107,7 @@ func appendField(dst []byte, s string, escaped func(byte) bool) []byte {
 	for i := range len(s) {
 		c := s[i]
 		if escaped(c) {
-			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
 			continue
 		}
 		dst = append(dst, c)
