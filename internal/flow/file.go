@@ -25,7 +25,8 @@ type FileConfig struct {
 // File is a log file that is cut into pieces: Path holds what is being written,
 // Path-20060102T150405Z what was finished at that moment. A new piece is begun
 // each day (UTC) and when the present one is an eighth of Bytes (at most 64
-// MiB). The oldest pieces are deleted. One goroutine may use it at a time; the
+// MiB). The oldest pieces are deleted. A clock that is set back begins no piece,
+// and no piece gets a name that stands before those of older ones. One goroutine may use it at a time; the
 // zero File is not usable, NewFile makes one.
 type File struct {
 	FileConfig
@@ -84,11 +85,15 @@ func (f *File) Tend() error {
 	if err != nil {
 		return err
 	}
-	oldest := f.Now().AddDate(0, 0, -f.Days)
+	now := f.Now()
+	oldest := now.AddDate(0, 0, -f.Days)
 	total := f.piece()
 	var errs []error
 	for _, p := range slices.Backward(pieces) { // newest first
 		total += p.size
+		if p.at.After(now.AddDate(0, 0, 1)) { // named while the clock was ahead
+			p.at = p.written
+		}
 		if f.Days > 0 && !p.at.After(oldest) || f.Bytes > 0 && total > f.Bytes {
 			errs = append(errs, os.Remove(p.path))
 		}
@@ -112,7 +117,7 @@ func (f *File) ready(n int64) error {
 		}
 	}
 	today := f.Now().UTC().Format(time.DateOnly)
-	if f.size == 0 {
+	if f.size == 0 || today < f.day { // begun now, or the clock was set back
 		f.day = today
 	}
 	if f.day == today && (f.Bytes == 0 || f.size == 0 || f.size+n <= f.piece()) {
@@ -154,9 +159,17 @@ func (f *File) open() error {
 	return nil
 }
 
-// finish gives the present piece its name.
+// finish gives the present piece its name: the moment, or where the clock was set
+// back that of the piece before and a second.
 func (f *File) finish() error {
+	pieces, err := f.pieces()
+	if err != nil {
+		return err
+	}
 	at := f.Now().UTC()
+	if n := len(pieces); n > 0 && !at.After(pieces[n-1].at) {
+		at = pieces[n-1].at.Add(time.Second)
+	}
 	for { // two pieces within one second: the later one takes the next free name
 		name := f.Path + "-" + at.Format(stamp)
 		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
@@ -169,9 +182,10 @@ func (f *File) finish() error {
 }
 
 type piece struct {
-	path string
-	at   time.Time
-	size int64
+	path    string
+	at      time.Time // by its name
+	written time.Time // last, by the file system
+	size    int64
 }
 
 // pieces lists the finished pieces, oldest first. Files whose names this File
@@ -192,7 +206,7 @@ func (f *File) pieces() ([]piece, error) {
 			continue
 		}
 		if info, err := e.Info(); err == nil {
-			found = append(found, piece{filepath.Join(filepath.Dir(f.Path), e.Name()), at, info.Size()})
+			found = append(found, piece{filepath.Join(filepath.Dir(f.Path), e.Name()), at, info.ModTime(), info.Size()})
 		}
 	}
 	slices.SortFunc(found, func(a, b piece) int { return cmp.Compare(a.path, b.path) })

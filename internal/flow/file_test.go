@@ -124,3 +124,46 @@ func TestAFullDiskGivesAnError(t *testing.T) {
 	_, err := f.Write([]byte("lost\n"))
 	require.ErrorContains(t, err, "no space left")
 }
+
+// writeDay writes one line at a moment.
+func (d *day) writeDay(t *testing.T, f *File, at time.Time, line string) {
+	d.now = at
+	_, err := f.Write([]byte(line + "\n"))
+	require.NoError(t, err)
+}
+
+func TestAClockThatIsWrongForAWhileLosesNoPieceAndNoOrder(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{
+		"a machine without a clock starts in 1970": -50 * 365 * 24 * time.Hour,
+		"set back by a day":                        -24 * time.Hour,
+		"ahead by ten days":                        10 * 24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, d := t.TempDir(), newDay()
+			path := filepath.Join(dir, "decisions.log")
+			f := NewFile(FileConfig{Path: path, Days: 30, Now: d.clock})
+			defer f.Close()
+			at := d.now
+			for i, shift := range []time.Duration{0, 0, wrong, wrong, 0, 0, 0} {
+				d.writeDay(t, f, at.AddDate(0, 0, i).Add(shift), string(rune('a'+i)))
+			}
+			require.NoError(t, f.Tend())
+			var text []byte
+			pieces, err := f.pieces()
+			require.NoError(t, err)
+			for _, p := range append(pieces, piece{path: path}) { // in the order in which they are searched
+				part, err := os.ReadFile(p.path)
+				require.NoError(t, err)
+				text = append(text, part...)
+			}
+			require.Equal(t, "a\nb\nc\nd\ne\nf\ng\n", string(text))
+
+			d.now = at.AddDate(0, 0, 50)
+			for _, p := range pieces { // as the file system has it
+				require.NoError(t, os.Chtimes(p.path, at, at))
+			}
+			require.NoError(t, f.Tend())
+			require.Equal(t, []string{"decisions.log"}, list(t, dir), "and none is kept for ever")
+		})
+	}
+}
