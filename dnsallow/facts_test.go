@@ -202,37 +202,3 @@ func TestAllAliasesTogetherAreWaitedForNoLongerThanOneName(t *testing.T) {
 	require.ErrorAs(t, err, &trouble)
 	require.True(t, trouble.Timeout(), "the proxy waits no longer")
 }
-
-func FuzzCollect(f *testing.F) {
-	for _, lines := range [][]string{
-		{"q.example. 9 IN CNAME b.example.", "b.example. 9 IN A 13.74.1.1"},
-		{"q.example. 9 IN CNAME q.example."},
-		{"q.example. 9 IN A 13.74.1.1", "x.example. 9 IN A 13.13.13.13"},
-	} {
-		wire, err := said(f, dns.RcodeSuccess, lines...).Pack()
-		require.NoError(f, err)
-		f.Add(wire)
-	}
-	f.Fuzz(func(t *testing.T, wire []byte) {
-		m := new(dns.Msg)
-		if m.Unpack(wire) != nil {
-			return
-		}
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			f, err := collect(m, question{"q.example", qtype}, time.Unix(0, 0))
-			if err != nil {
-				continue
-			}
-			require.LessOrEqual(t, len(f.aliases), maxLinks)
-			require.LessOrEqual(t, len(f.addresses), maxAddresses)
-			require.GreaterOrEqual(t, f.ttl, ttlFloor)
-			require.LessOrEqual(t, f.ttl, ttlCeiling)
-			for _, a := range f.addresses {
-				require.Equal(t, qtype == dns.TypeA, a.addr.Is4())
-			}
-			for _, a := range f.aliases {
-				require.False(t, a.IsIP())
-			}
-		}
-	})
-}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -83,7 +84,7 @@ type saying struct {
 	want  string
 }
 
-func readSaying(t *testing.T, archive *txtar.Archive) *saying {
+func readSaying(t testing.TB, archive *txtar.Archive) *saying {
 	t.Helper()
 	require.NotEmpty(t, archive.Comment, "the comment says what is wrong with what is said")
 	s := &saying{says: map[string][][]string{}}
@@ -120,6 +121,19 @@ func packetsOf(text string) (packets [][]string) {
 		*last = append(*last, strings.Fields(words)...)
 	}
 	return packets
+}
+
+// spoken is a packet, in answer to a question.
+func spoken(words []string, query []byte) ([]byte, error) {
+	packet := []byte{}
+	for _, word := range words {
+		some, err := octets(word, query)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", word, err)
+		}
+		packet = append(packet, some...)
+	}
+	return packet, nil
 }
 
 // octets are what a word stands for, in answer to a question.
@@ -224,13 +238,9 @@ func (l *liar) answer(transport string, query []byte) (packets [][]byte) {
 	l.asked = append(l.asked, "asked "+key)
 	l.mu.Unlock()
 	for _, words := range l.says[key] {
-		packet := []byte{}
-		for _, word := range words {
-			some, err := octets(word, query)
-			if err != nil {
-				l.t.Errorf("%q: %v", word, err)
-			}
-			packet = append(packet, some...)
+		packet, err := spoken(words, query)
+		if err != nil {
+			l.t.Error(err)
 		}
 		packets = append(packets, packet)
 	}
@@ -242,4 +252,56 @@ func (l *liar) said() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(append(slices.Clone(l.asked), ""), "\n")
+}
+
+// FuzzWhatUpstreamsSay reads packets as if they had come to a question: whatever they
+// say, what is believed of it stays within bounds.
+func FuzzWhatUpstreamsSay(f *testing.F) {
+	const name = "www.groupcall.co.uk"
+	asked := appendName(make([]byte, headerBytes), name, make([]byte, len(name)))
+	asked = append(asked, 0, byte(dns.TypeA), 0, dns.ClassINET)
+	files, err := filepath.Glob("testdata/upstream/*.txtar")
+	require.NoError(f, err)
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		require.NoError(f, err)
+		for _, packets := range readSaying(f, archive).says {
+			for _, words := range packets {
+				packet, err := spoken(words, asked)
+				require.NoError(f, err)
+				f.Add(packet)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		l := letter{query: asked}
+		reply, err := l.take(packet, nil)
+		if reply == nil || err != nil {
+			return
+		}
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			f, err := collect(reply, question{name, qtype}, time.Unix(0, 0))
+			if err == nil {
+				requireBounded(t, f, qtype)
+			}
+		}
+	})
+}
+
+func requireBounded(t *testing.T, f *facts, qtype uint16) {
+	t.Helper()
+	require.LessOrEqual(t, len(f.aliases), maxLinks)
+	require.LessOrEqual(t, len(f.addresses), maxAddresses)
+	require.GreaterOrEqual(t, f.ttl, ttlFloor)
+	require.LessOrEqual(t, f.ttl, ttlCeiling)
+	require.False(t, f.nxdomain && len(f.addresses) > 0)
+	seen := map[netip.Addr]bool{}
+	for _, a := range f.addresses {
+		require.Equal(t, qtype == dns.TypeA, a.addr.Is4())
+		require.False(t, seen[a.addr], "an address counts once")
+		seen[a.addr] = true
+	}
+	for _, a := range f.aliases {
+		require.False(t, a.IsIP())
+	}
 }

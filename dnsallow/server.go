@@ -68,6 +68,7 @@ type Server struct {
 	porch   admission // of TCP connections of strangers
 	asking  pace[netip.Addr]
 	refusal pace[netip.Prefix] // of strangers, by network
+	full    pace[netip.Prefix] // of words about TCP connections that had no room
 	workers chan struct{}      // one token for each UDP question under way
 	idle    atomic.Int32       // goroutines that wait for the next UDP question
 
@@ -110,6 +111,7 @@ func NewServer(c ServerConfig, d ServerDeps) *Server {
 		porch:   admission{total: strangerConnections, each: strangerConnections / 4},
 		asking:  pace[netip.Addr]{limit: 2 * c.PerClient, window: 2 * time.Second},
 		refusal: pace[netip.Prefix]{limit: strangerRefusals, window: time.Second},
+		full:    pace[netip.Prefix]{limit: 1, window: time.Minute},
 		shelf:   newShelf(),
 		workers: make(chan struct{}, c.Concurrent+turningAway),
 	}

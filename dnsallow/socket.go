@@ -153,12 +153,21 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 		}
 		if line.enter(client) != entered {
 			conn.Close()
+			s.fullHouse(client)
 			continue
 		}
 		work.Go(func() {
 			defer line.leave(client)
 			s.converse(ctx, questions, conn, idle)
 		})
+	}
+}
+
+// fullHouse says that a connection was closed at once: once a minute for each
+// network, for whoever is at fault will try again.
+func (s *Server) fullHouse(client netip.Addr) {
+	if s.full.take(networkOf(client), s.now()) {
+		s.log.Warn("dns: a TCP connection was closed at once: this client, its network or all together have as many open as they may", "client", client)
 	}
 }
 
