@@ -113,10 +113,14 @@ func (in *inquiry) unpack() error {
 	count := func(at int) uint16 { return binary.BigEndian.Uint16(in.packet[at:]) }
 	questions, answers, authority, additional := count(4), count(6), count(8), count(10)
 	plain := questions == 1 && answers == 0 && authority <= 1 && additional <= 2
-	switch {
-	case plain:
-		return errors.Join(in.msg.Unpack(in.packet), in.complete(int(authority), int(additional)))
-	case questions == 1 && in.packet[2]>>3&0xf != dns.OpcodeQuery:
+	operation := in.packet[2]&opcodeBits != dns.OpcodeQuery
+	if plain {
+		err := errors.Join(in.msg.Unpack(in.packet), in.complete(int(authority), int(additional)))
+		if err == nil || !operation {
+			return err
+		}
+	}
+	if operation && questions == 1 {
 		head := bytes.Clone(in.packet[:min(len(in.packet), headerBytes+maxQuestion)])
 		clear(head[6:headerBytes])
 		return in.msg.Unpack(head)

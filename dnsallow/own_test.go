@@ -88,6 +88,10 @@ func TestAnUpdateOfAForwardedZoneIsRefused(t *testing.T) {
 	w, controller := school(t)
 	require.Equal(t, dns.RcodeRefused, w.ask(t, new(dns.Msg).SetUpdate("school.local.")).Rcode)
 	require.Equal(t, dns.RcodeNotImplemented, w.ask(t, new(dns.Msg).SetUpdate("example.org.")).Rcode)
+	// Whatever else stands in it: a signature that is cut off, a record of no known form.
+	bad := packed(t, new(dns.Msg).SetUpdate("_msdcs.School.local."))
+	bad[headerBytes-1] = 1
+	require.Equal(t, dns.RcodeRefused, w.read(t, w.raw(t, append(bad, 0, 0, 250, 0, 255), patience)).Rcode)
 	require.Zero(t, controller.Asked("", ""))
 }
 
