@@ -91,4 +91,24 @@ func TestLastGoodIsWholeOrNotThere(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(string(l), entries[0].Name()), []byte("seco"), 0o600))
 	_, _, err = l.load()
 	require.ErrorIs(t, err, fs.ErrNotExist, "a file that is not what its name says is none")
+	require.NoError(t, l.keep([]byte("second")))
+	text, _, err = l.load()
+	require.NoError(t, err, "and is written again")
+	require.Equal(t, "second", string(text))
+}
+
+// A start with the rules of before waits for no disk: they are dated anew.
+func TestWhatIsKeptAlreadyIsNotWrittenAgain(t *testing.T) {
+	l := lastGood(filepath.Join(t.TempDir(), "last-good"))
+	require.NoError(t, l.keep([]byte("rules")))
+	path := filepath.Join(string(l), digest([]byte("rules"))+lastGoodExt)
+	long := time.Now().Add(-24 * time.Hour)
+	require.NoError(t, os.Chtimes(path, long, long))
+	before, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, l.keep([]byte("rules")))
+	after, err := os.Stat(path)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after), "the file was replaced")
+	require.WithinDuration(t, time.Now(), after.ModTime(), time.Minute)
 }

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -36,10 +37,21 @@ func (l lastGood) keep(text []byte) error {
 	if err := os.MkdirAll(string(l), 0o700); err != nil {
 		return fmt.Errorf("keep the rules in force: %w", err)
 	}
-	if err := l.write(name, text); err != nil {
-		return fmt.Errorf("keep the rules in force: %w", err)
+	if !l.has(name, text) {
+		if err := l.write(name, text); err != nil {
+			return fmt.Errorf("keep the rules in force: %w", err)
+		}
 	}
 	return l.forget(name)
+}
+
+// has reports whether text is kept already, and dates it anew. To write it again would
+// have each start wait for the disk.
+func (l lastGood) has(name string, text []byte) bool {
+	path := filepath.Join(string(l), name)
+	found, err := os.ReadFile(path)
+	now := time.Now()
+	return err == nil && bytes.Equal(found, text) && os.Chtimes(path, now, now) == nil
 }
 
 func (l lastGood) write(name string, text []byte) error {

@@ -17,7 +17,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +30,7 @@ const downloadPage = "https://www.microsoft.com/en-us/download/details.aspx?id=5
 
 // listOnPage finds the list's address: only on Microsoft's download host, which
 // the built-in rule permits.
-var listOnPage = regexp.MustCompile(`https://download\.microsoft\.com/[A-Za-z0-9/._-]{1,200}/ServiceTags_Public_[0-9]{8}\.json`)
+var listOnPage = whenAsked(`https://download\.microsoft\.com/[A-Za-z0-9/._-]{1,200}/ServiceTags_Public_[0-9]{8}\.json`)
 
 const (
 	mostPage = 4 << 20
@@ -134,7 +133,7 @@ func (f *tagFetch) fetch(ctx context.Context) (outcome string, err error) {
 	if err != nil {
 		return "", err
 	}
-	address := listOnPage.Find(page)
+	address := listOnPage().Find(page)
 	if address == nil {
 		return "", fmt.Errorf("%s leads to no ServiceTags_Public_*.json; download it by hand and run gatehouse azure import", f.page)
 	}

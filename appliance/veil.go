@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +91,7 @@ func (v *veil) hide(name string) {
 
 // literal is what may be an address: of version 4 with its four numbers, of
 // version 6 with at least two colons.
-var literal = regexp.MustCompile(`\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*`)
+var literal = whenAsked(`\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*`)
 
 // text is s without the school's own addresses and names.
 func (v *veil) text(s string) string {
@@ -101,7 +100,7 @@ func (v *veil) text(s string) string {
 			s = strings.ReplaceAll(s, name, v.number(name))
 		}
 	}
-	return literal.ReplaceAllStringFunc(s, func(word string) string {
+	return literal().ReplaceAllStringFunc(s, func(word string) string {
 		bare := strings.TrimRight(word, ".")
 		a, err := netip.ParseAddr(bare)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -123,10 +124,12 @@ func inert(cell string) string {
 //go:embed review.html
 var reviewHTML string
 
-var reviewPage = template.Must(template.New("review").Funcs(template.FuncMap{
-	"join": strings.Join, "day": func(t time.Time) string { return t.Format(time.DateOnly) },
-	"words": (*Book).words, "count": count,
-}).Parse(reviewHTML))
+var reviewPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("review").Funcs(template.FuncMap{
+		"join": strings.Join, "day": func(t time.Time) string { return t.Format(time.DateOnly) },
+		"words": (*Book).words, "count": count,
+	}).Parse(reviewHTML))
+})
 
 // HTML writes a review as one page that stands alone and prints.
-func (v Review) HTML(w io.Writer) error { return reviewPage.Execute(w, v) }
+func (v Review) HTML(w io.Writer) error { return reviewPage().Execute(w, v) }

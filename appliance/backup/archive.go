@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Content is what a backup holds.
@@ -65,11 +66,13 @@ type manifest struct {
 
 // mayStand are the names that may stand in a backup. No name begins with a dot or
 // leads anywhere but to where the appliance puts files of its sort.
-var mayStand = regexp.MustCompile(`^(gatehouse\.toml|rules\.toml|secrets/web-config\.yml|` +
-	`(logins|azure|history|secrets/ca|secrets/tls)/[A-Za-z0-9_][A-Za-z0-9._ -]{0,127})$`)
+var mayStand = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(gatehouse\.toml|rules\.toml|secrets/web-config\.yml|` +
+		`(logins|azure|history|secrets/ca|secrets/tls)/[A-Za-z0-9_][A-Za-z0-9._ -]{0,127})$`)
+})
 
 // MayStand reports whether a file of that name may stand in a backup.
-func MayStand(name string) bool { return mayStand.MatchString(name) }
+func MayStand(name string) bool { return mayStand().MatchString(name) }
 
 func digest(text []byte) string {
 	sum := sha256.Sum256(text)

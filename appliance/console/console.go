@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -35,8 +36,9 @@ func New(h House, log *slog.Logger) *Console { return &Console{house: h, log: lo
 //go:embed pages
 var files embed.FS
 
-// pages are the templates: each the layout with a body of its own.
-var pages = func() map[string]*template.Template {
+// pages are the templates: each the layout with a body of its own. They are parsed when
+// somebody first looks: to a gate that starts they are a tenth of its time.
+var pages = sync.OnceValue(func() map[string]*template.Template {
 	parts := []string{"pages/layout.html", "pages/chart.html", "pages/permit.html"}
 	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, parts...))
 	all := map[string]*template.Template{}
@@ -50,7 +52,7 @@ var pages = func() map[string]*template.Template {
 		}
 	}
 	return all
-}()
+})
 
 // Register adds the console's pages to a mux.
 func (c *Console) Register(mux *http.ServeMux) {
@@ -145,7 +147,7 @@ type view struct {
 func (c *Console) show(w http.ResponseWriter, status int, page, title string, data any) {
 	var b bytes.Buffer
 	v := view{Title: title, At: page, State: c.house.State(), Data: data}
-	if err := pages["pages/"+page+".html"].ExecuteTemplate(&b, "layout.html", v); err != nil {
+	if err := pages()["pages/"+page+".html"].ExecuteTemplate(&b, "layout.html", v); err != nil {
 		c.log.Error("a fault in gatehouse: a page of the console cannot be rendered", "page", page, "err", err)
 		http.Error(w, "this page has a fault; the log says more", http.StatusInternalServerError)
 		return

@@ -31,7 +31,7 @@ const (
 // 9.2).
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 	c.follow(w, r, func(b *bytes.Buffer, d Decision) error {
-		return pages["pages/decisions.html"].ExecuteTemplate(b, "row", d)
+		return pages()["pages/decisions.html"].ExecuteTemplate(b, "row", d)
 	})
 }
 

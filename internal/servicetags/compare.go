@@ -23,10 +23,8 @@ type Change struct {
 func Compare(before, after *File) []Change {
 	keys := map[string]bool{}
 	for _, f := range []*File{before, after} {
-		if f != nil {
-			for key := range f.tags {
-				keys[key] = true
-			}
+		for key := range f.all() {
+			keys[key] = true
 		}
 	}
 	var changes []Change
@@ -46,10 +44,7 @@ func Compare(before, after *File) []Change {
 }
 
 func (f *File) tag(name string) (tag, bool) {
-	if f == nil {
-		return tag{}, false
-	}
-	t, ok := f.tags[strings.ToLower(name)]
+	t, ok := f.all()[strings.ToLower(name)]
 	return t, ok
 }
 

@@ -19,6 +19,19 @@ type File struct {
 	Date time.Time
 
 	tags map[string]tag // by lower-case name
+	// later gives the tags where they were not read yet: of the built-in copy.
+	later func() map[string]tag
+}
+
+// all are the tags by lower-case name. A nil File has none.
+func (f *File) all() map[string]tag {
+	switch {
+	case f == nil:
+		return nil
+	case f.later != nil:
+		return f.later()
+	}
+	return f.tags
 }
 
 type tag struct {
@@ -30,10 +43,7 @@ type tag struct {
 // whole. ok is false where the file has no such tag. The slice must not be
 // changed.
 func (f *File) Prefixes(name string) (list []netip.Prefix, ok bool) {
-	if f == nil {
-		return nil, false
-	}
-	t, ok := f.tags[strings.ToLower(name)]
+	t, ok := f.all()[strings.ToLower(name)]
 	return t.prefixes, ok
 }
 
@@ -52,11 +62,8 @@ func (f *File) Lookup(addr netip.Addr) []string {
 }
 
 func (f *File) collect(want func(tag) bool) []string {
-	if f == nil {
-		return nil
-	}
 	var names []string
-	for _, t := range f.tags {
+	for _, t := range f.all() {
 		if want(t) {
 			names = append(names, t.name)
 		}

@@ -16,19 +16,28 @@ import (
 //go:embed data/ServiceTags_Public_trimmed_cn375.json
 var builtinText []byte
 
-// builtinDate is the day on which the mirror took up the built-in copy.
+// Of the built-in copy: its name, its issue, and the day on which the mirror took it up.
+const (
+	builtinName   = "ServiceTags_Public_trimmed_cn375.json (built in)"
+	builtinNumber = 375
+)
+
 var builtinDate = time.Date(2025, 11, 6, 0, 0, 0, 0, time.UTC)
 
 // Builtin is the dated, trimmed copy inside the program: enough for the packs
-// to work at the first start, no substitute for a current file.
+// to work at the first start, no substitute for a current file. Its tags are read when
+// one is first asked for: a gate whose rules name none starts without them.
 var Builtin = sync.OnceValue(func() *File {
-	f, err := Parse(bytes.NewReader(builtinText), "ServiceTags_Public_trimmed_cn375.json (built in)")
+	return &File{Name: builtinName, ChangeNumber: builtinNumber, Date: builtinDate, later: sync.OnceValue(builtinTags)}
+})
+
+func builtinTags() map[string]tag {
+	f, err := Parse(bytes.NewReader(builtinText), builtinName)
 	if err != nil {
 		panic(err) // embedded and held by a test
 	}
-	f.Date = builtinDate
-	return f
-})
+	return f.tags
+}
 
 // ErrNone says that a folder holds no list.
 var ErrNone = errors.New("no ServiceTags_Public_*.json")

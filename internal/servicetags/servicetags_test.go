@@ -2,6 +2,7 @@ package servicetags
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net/netip"
@@ -41,6 +42,14 @@ func TestBuiltinIsDatedAndComplete(t *testing.T) {
 		require.True(t, ok, tag)
 		require.Len(t, list, n, tag)
 	}
+}
+
+// What is said of the copy before it is read is what it says.
+func TestBuiltinSaysWhatItHolds(t *testing.T) {
+	f, err := Parse(bytes.NewReader(builtinText), builtinName)
+	require.NoError(t, err)
+	require.Equal(t, builtinNumber, f.ChangeNumber)
+	require.Equal(t, f.tags, Builtin().all())
 }
 
 func TestTagsAreComparedWholeAndWithoutCase(t *testing.T) {
