@@ -17,7 +17,7 @@ func (a *Appliance) rulesWatcher() *watcher {
 	path := a.Files.Rules
 	return &watcher{
 		path: path, log: a.Log, judged: a.rulebook.Judged,
-		look: func() sight { return lookAtFile(path, mostText) },
+		look: newLookout(path, func(path string) sight { return lookAtFile(path, mostText) }).look,
 		act: func(seen sight) { // also where the file is gone or empty: the reload says what is wrong
 			a.guarded("reload", func() {
 				a.trial.alone(func() {
@@ -96,7 +96,7 @@ func (a *Appliance) tagsWatcher() *watcher {
 	path := a.Config.Azure.Tags
 	return &watcher{
 		path: path, log: a.Log, judged: a.tags.Judged,
-		look: func() sight { return lookAtPath(path) },
+		look: newLookout(path, lookAtPath).look,
 		act:  func(sight) { a.guarded("service tags", func() { a.tagsChanged(outside.by, false) }) },
 	}
 }
