@@ -55,36 +55,78 @@ type decision struct {
 	rule    string // as it is, not as it is told
 }
 
-// decisions holds counters. Those of the first rules are held, as they have
-// series of their own; the others are found anew each time.
-type decisions struct {
+// found holds series by what tells them apart, for as long as the process lives:
+// only for keys of which there are few. The zero value is ready.
+type found[K comparable, S any] struct {
 	mu   sync.Mutex
-	held atomic.Pointer[map[decision]prometheus.Counter]
+	held atomic.Pointer[map[K]S]
 }
 
-// decision is the counter of a passage's last verdict.
+func (f *found[K, S]) get(key K) (series S, ok bool) {
+	if m := f.held.Load(); m != nil {
+		series, ok = (*m)[key]
+	}
+	return series, ok
+}
+
+func (f *found[K, S]) hold(key K, series S) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := map[K]S{}
+	if m := f.held.Load(); m != nil {
+		next = maps.Clone(*m)
+	}
+	next[key] = series
+	f.held.Store(&next)
+}
+
+// decision is the counter of a passage's last verdict. Those of the first rules
+// are held, as they have series of their own; the others are found anew each time.
 func (t *Tally) decision(s policy.Surface, v policy.Verdict) prometheus.Counter {
 	d := decision{s, v.Effect, v.Would, v.Reason, v.RuleName()}
-	if m := t.counters.held.Load(); m != nil {
-		if c, ok := (*m)[d]; ok {
-			return c
-		}
+	if c, ok := t.verdicts.get(d); ok {
+		return c
 	}
 	label := t.rules.label(d.rule)
 	c := t.decisions.WithLabelValues(s.String(), v.String(), label, v.Reason.String())
 	if label == d.rule {
-		t.counters.hold(d, c)
+		t.verdicts.hold(d, c)
 	}
 	return c
 }
 
-func (h *decisions) hold(d decision, c prometheus.Counter) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	next := map[decision]prometheus.Counter{}
-	if m := h.held.Load(); m != nil {
-		next = maps.Clone(*m)
+// asked is what tells the series of gatehouse_dns_queries_total apart.
+type asked struct {
+	effect policy.Effect
+	would  bool
+	qtype  string // of the fixed list
+}
+
+// query is the counter of the DNS questions of a type that came to a verdict.
+func (t *Tally) query(v policy.Verdict, qtype string) prometheus.Counter {
+	key := asked{v.Effect, v.Would, queryType(qtype)}
+	c, ok := t.questions.get(key)
+	if !ok {
+		c = t.queries.WithLabelValues(v.String(), key.qtype)
+		t.questions.hold(key, c)
 	}
-	next[d] = c
-	h.held.Store(&next)
+	return c
+}
+
+// answering are the series of one upstream DNS server: how long it took, and how
+// often in vain.
+type answering struct {
+	took   prometheus.Observer
+	failed prometheus.Counter
+}
+
+// answers are the series of an upstream, both there from its first answer on, so
+// that the first failure is a rise.
+func (t *Tally) answers(upstream string) answering {
+	a, ok := t.answered.get(upstream)
+	if !ok {
+		a = answering{t.upstream.WithLabelValues(upstream), t.failures.WithLabelValues(upstream)}
+		t.answered.hold(upstream, a)
+	}
+	return a
 }

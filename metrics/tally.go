@@ -58,9 +58,11 @@ type Tally struct {
 	packs     *prometheus.GaugeVec
 	state     state
 
-	held     perSurface[held]
-	took     perSurface[prometheus.Observer]
-	counters decisions
+	held      perSurface[held]
+	took      perSurface[prometheus.Observer]
+	verdicts  found[decision, prometheus.Counter]
+	questions found[asked, prometheus.Counter]
+	answered  found[string, answering]
 }
 
 // New makes a Tally in which nothing has been counted yet.
@@ -179,7 +181,7 @@ func (t *Tally) Opened(s policy.Surface) { t.lasting(s).open.Inc() }
 func (t *Tally) Repeated(r *flow.Record, n int, took time.Duration) {
 	v := r.Verdict
 	t.decision(r.Surface, v).Add(float64(n))
-	t.queries.WithLabelValues(v.String(), queryType(r.Query)).Add(float64(n))
+	t.query(v, r.Query).Add(float64(n))
 	duration := t.durations(r.Surface)
 	for range n {
 		duration.Observe(took.Seconds())
@@ -197,7 +199,7 @@ func (t *Tally) Record(r *flow.Record) {
 	t.decision(r.Surface, v).Inc()
 	t.durations(r.Surface).Observe(r.Duration.Seconds())
 	if r.Surface == policy.DNS {
-		t.queries.WithLabelValues(v.String(), queryType(r.Query)).Inc()
+		t.query(v, r.Query).Inc()
 		return
 	}
 	if r.Fault != "" {
@@ -216,10 +218,10 @@ func (t *Tally) Record(r *flow.Record) {
 // where it gave no usable answer; context.Canceled blames nobody. The name is
 // that of the configuration, never one from the wire.
 func (t *Tally) UpstreamAnswered(upstream string, took time.Duration, err error) {
-	t.upstream.WithLabelValues(upstream).Observe(took.Seconds())
-	failures := t.failures.WithLabelValues(upstream) // there from the first answer on, so that the first failure is a rise
+	a := t.answers(upstream)
+	a.took.Observe(took.Seconds())
 	if err != nil && !errors.Is(err, context.Canceled) {
-		failures.Inc()
+		a.failed.Inc()
 	}
 }
 
