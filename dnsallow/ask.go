@@ -109,8 +109,9 @@ func questionEnd(packet []byte) int {
 // askerKey is who asks what: the client's address, the type, and the name in
 // lower case as it goes over the wire.
 type askerKey struct {
-	buf [16 + 2 + 255]byte
-	n   int
+	buf  [16 + 2 + 255]byte
+	n    int
+	hash uint64 // as the shelf has it
 }
 
 // set makes the key of a packet whose question ends at end. Length octets never

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"gatehouse/policy"
 )
@@ -19,6 +20,7 @@ type desk struct {
 	jobs           chan job
 	out            []byte   // room for a reply
 	in             *inquiry // room for the next question
+	key            askerKey // of the packet that is looked at
 }
 
 // job is a question that somebody has to be waited for, or a packet that has to
@@ -40,11 +42,12 @@ func (d *desk) receive(packet []byte, from sender) (reply []byte) {
 		}
 	}()
 	client := from.addr.Addr().Unmap().WithZone("")
-	if reply = d.again(d.out, packet, client); reply != nil {
+	now := d.now()
+	if reply = d.lying(d.out, packet, client, now, &d.key); reply != nil {
 		return reply
 	}
 	j := job{from: from}
-	if in, ok := d.plain(packet, client); ok {
+	if in, ok := d.plain(packet, client, now); ok {
 		p := d.live.Policy()
 		var o outcome
 		if o, j.errand = d.guarded(p, in); !j.errand.due() {
@@ -53,7 +56,7 @@ func (d *desk) receive(packet []byte, from sender) (reply []byte) {
 		if o, ok = d.atHand(in, j.errand); ok {
 			return d.settled(p, in, o)
 		}
-		j.in, d.in = in, nil
+		j.in, d.in, in.key = in, nil, nil
 		if reply, ok = d.dispatch(j, packet); ok {
 			return reply
 		}
@@ -63,14 +66,17 @@ func (d *desk) receive(packet []byte, from sender) (reply []byte) {
 }
 
 // plain reads a packet that most are like.
-func (d *desk) plain(packet []byte, client netip.Addr) (in *inquiry, ok bool) {
+func (d *desk) plain(packet []byte, client netip.Addr, now time.Time) (in *inquiry, ok bool) {
 	if d.in == nil {
 		d.in = new(inquiry)
 	}
 	if !d.in.readPlain(packet) {
 		return nil, false
 	}
-	d.begin(d.in, client)
+	d.in.begin(client, now)
+	if d.key.n > 0 {
+		d.in.key = &d.key
+	}
 	return d.in, true
 }
 
@@ -135,14 +141,20 @@ func (d *desk) do(j job) {
 // again answers, in the space of out, what this client was told before; nil:
 // it has to be judged. A panic costs the short way and nothing else.
 func (s *Server) again(out, packet []byte, client netip.Addr) (reply []byte) {
+	return s.lying(out, packet, client, s.now(), new(askerKey))
+}
+
+// lying does so, and gives back the key of a packet that has to be judged.
+func (s *Server) lying(out, packet []byte, client netip.Addr, now time.Time, key *askerKey) (reply []byte) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.log.Error("dns: an answer that lay ready could not be given", "fault", fault)
 			reply = nil
 		}
 	}()
+	key.n = 0
 	if s.config.NoShelf {
 		return nil
 	}
-	return s.shelf.reply(out[:0], packet, client, s.live.Policy(), s.now())
+	return s.shelf.reply(out[:0], packet, client, s.live.Policy(), now, key)
 }

@@ -3,6 +3,7 @@ package dnsallow
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -28,12 +29,12 @@ type countdown struct {
 
 // newDraft writes a message down. until is when the TTLs of its authority records
 // come to nothing; zero: they do not count down.
-func newDraft(m *dns.Msg, until time.Time) (*draft, error) {
+func newDraft(m *dns.Msg, until time.Time) (draft, error) {
 	wire, err := m.Pack()
 	if err != nil {
-		return nil, err
+		return draft{}, err
 	}
-	d := &draft{wire: wire, end: headerBytes, rcode: m.Rcode}
+	d := draft{wire: wire, end: headerBytes, rcode: m.Rcode}
 	if len(m.Question) > 0 {
 		d.end = skipName(wire, d.end) + 4
 	}
@@ -45,7 +46,7 @@ func newDraft(m *dns.Msg, until time.Time) (*draft, error) {
 		at = d.walk(at, until)
 	}
 	if at != len(wire) {
-		return nil, errors.New("a reply has other records than it was given")
+		return draft{}, errors.New("a reply has other records than it was given")
 	}
 	return d, nil
 }
@@ -78,6 +79,12 @@ func skipName(wire []byte, at int) int {
 			at += 1 + int(c)
 		}
 	}
+}
+
+// kept is the draft in memory of its own.
+func (d draft) kept() draft {
+	d.wire, d.times = slices.Clone(d.wire), slices.Clone(d.times)
+	return d
 }
 
 // finish appends to dst the reply to a packet. Where it is too long for the

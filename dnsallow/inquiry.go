@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"gatehouse/internal/flow"
 	"gatehouse/policy"
 )
 
@@ -28,8 +29,14 @@ type inquiry struct {
 	opt    *dns.OPT
 	end    int // where the question ends in packet, as questionEnd says
 
+	key   *askerKey       // of the packet; nil: nobody has made it
 	quick ask             // where readPlain read the packet: what ask is to say
 	room  [1]dns.Question // for msg
+}
+
+// begin says when the packet came and from whom.
+func (in *inquiry) begin(client netip.Addr, now time.Time) {
+	in.id, in.began, in.client = flow.NewID(), now, client
 }
 
 // answerable reports whether there is anything to answer: not a response (two

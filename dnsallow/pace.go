@@ -13,7 +13,7 @@ type pace[K comparable] struct {
 	window time.Duration
 
 	mu      sync.Mutex
-	buckets map[K]bucket
+	buckets map[K]*bucket
 	swept   time.Time
 }
 
@@ -32,27 +32,34 @@ const maxBuckets = 8192
 func (p *pace[K]) take(key K, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, known := p.buckets[key]
-	if !known {
-		if p.buckets == nil {
-			p.buckets = map[K]bucket{}
-		}
-		if len(p.buckets) >= maxBuckets && !p.sweep(now) {
-			var shared K
-			key = shared
-			b, known = p.buckets[key]
-		}
+	b := p.buckets[key]
+	if b == nil {
+		b = p.begin(key, now)
 	}
-	if !known {
-		b = bucket{float64(p.limit), now}
-	}
-	b = p.refilled(b, now)
+	*b = p.refilled(*b, now)
 	enough := b.left >= 1
 	if enough {
 		b.left--
 	}
-	p.buckets[key] = b
 	return enough
+}
+
+// begin is the bucket of a key that has none yet: one of its own, or where there
+// are too many, the one that is shared.
+func (p *pace[K]) begin(key K, now time.Time) *bucket {
+	if p.buckets == nil {
+		p.buckets = map[K]*bucket{}
+	}
+	if len(p.buckets) >= maxBuckets && !p.sweep(now) {
+		var shared K
+		key = shared
+		if b := p.buckets[key]; b != nil {
+			return b
+		}
+	}
+	b := &bucket{float64(p.limit), now}
+	p.buckets[key] = b
+	return b
 }
 
 func (p *pace[K]) refilled(b bucket, now time.Time) bucket {
@@ -68,7 +75,7 @@ func (p *pace[K]) sweep(now time.Time) bool {
 	}
 	p.swept = now
 	for key, b := range p.buckets {
-		if p.refilled(b, now).left >= float64(p.limit) {
+		if p.refilled(*b, now).left >= float64(p.limit) {
 			delete(p.buckets, key)
 		}
 	}

@@ -12,39 +12,66 @@ import (
 // maxRecorded bounds what a Record keeps of a name from the wire, in octets.
 const maxRecorded = 512
 
+// visit is what one question leaves, in one piece of memory: what lies ready, and,
+// where it is no repeat, a fold with its Record.
+type visit struct {
+	place
+	draft
+	fold
+	flow.Record
+}
+
+// revisit is what a repeat leaves that was judged anew.
+type revisit struct {
+	place
+	draft
+}
+
 // enter writes one question into the book: as a repeat of an earlier one, where
 // this client was told the same within foldTime, else as a passage of its own.
 // It gives back the decision id to tell, and lays the answer ready for the next
 // time.
-func (s *Server) enter(p *policy.Policy, in *inquiry, o outcome, d *draft) (id string) {
-	now := s.now()
+func (s *Server) enter(p *policy.Policy, in *inquiry, o *outcome, d draft, now time.Time) (id string) {
 	if !in.plain() {
-		r := s.newRecord(p, in, o, now)
-		s.write(&r)
+		r := new(flow.Record)
+		s.fillIn(r, p, in, o, now)
+		s.write(r)
 		return in.id
 	}
-	var key askerKey
-	key.set(in.client, in.packet, in.end)
+	key := in.key
+	if key == nil {
+		key = new(askerKey)
+		s.shelf.key(key, in.client, in.packet, in.end)
+	}
 	var f *fold
-	if lies := s.shelf.find(key.bytes()); lies != nil && lies.fold.covers(p, o.verdict, now) &&
+	var ready *place
+	var answer *draft
+	if lies := s.shelf.under(key.hash, key.bytes()); lies != nil && lies.fold.covers(p, o.verdict, now) &&
 		lies.fold.repeat(s, now.Sub(in.began)) {
-		f = lies.fold
+		v := new(revisit)
+		f, ready, answer = lies.fold, &v.place, &v.draft
+		ready.key = lies.key
 	} else {
-		f = s.newFold(p, in, o, now)
+		v := new(visit)
+		f, ready, answer = &v.fold, &v.place, &v.draft
+		ready.key = string(key.bytes())
+		s.fillIn(&v.Record, p, in, o, now)
+		f.record, f.policy, f.ends = &v.Record, p, in.began.Add(foldTime)
 		s.write(f.record)
 	}
-	place := &place{hash: s.shelf.hash(key.bytes()), key: string(key.bytes()), fold: f}
-	if place.expires = s.ready(p, o, f, now); now.Before(place.expires) {
-		place.answer = d
+	ready.hash, ready.fold = key.hash, f
+	if ready.expires = s.ready(p, o, f, now); now.Before(ready.expires) {
+		*answer = d.kept()
+		ready.answer = answer
 	}
-	if before := s.shelf.put(place); before != nil {
+	if before := s.shelf.put(ready); before != nil {
 		before.close(s)
 	}
 	return f.record.ID
 }
 
 // tell notes in the book of what was told which addresses the client was given.
-func (s *Server) tell(in *inquiry, o outcome) {
+func (s *Server) tell(in *inquiry, o *outcome) {
 	if s.told == nil || len(o.answer) == 0 && len(o.led.leads) == 0 {
 		return
 	}
@@ -52,7 +79,8 @@ func (s *Server) tell(in *inquiry, o outcome) {
 	if !ok {
 		return
 	}
-	for _, l := range o.led.leads {
+	for i := range o.led.leads {
+		l := &o.led.leads[i]
 		s.told.note(in.client, name, l.permit.Addr(), l.until)
 	}
 	for _, rr := range o.answer { // the TTL is given in full as often as the answer is
@@ -65,7 +93,7 @@ func (s *Server) tell(in *inquiry, o outcome) {
 // ready is until when an answer may be given again as it is: no longer than what
 // it rests on holds, than its line is open, and than time alone may change what
 // the policy says.
-func (s *Server) ready(p *policy.Policy, o outcome, f *fold, now time.Time) time.Time {
+func (s *Server) ready(p *policy.Policy, o *outcome, f *fold, now time.Time) time.Time {
 	if p == nil || o.silent || o.lasts.IsZero() {
 		return time.Time{}
 	}
@@ -93,24 +121,12 @@ func (s *Server) nextChange(p *policy.Policy, now time.Time) time.Time {
 	return h.until
 }
 
-// newFold makes a fold with the Record of the first, in one piece of memory.
-func (s *Server) newFold(p *policy.Policy, in *inquiry, o outcome, now time.Time) *fold {
-	both := new(struct {
-		fold
-		flow.Record
-	})
-	both.Record = s.newRecord(p, in, o, now)
-	both.record, both.policy, both.ends = &both.Record, p, in.began.Add(foldTime)
-	return &both.fold
-}
-
-func (s *Server) newRecord(p *policy.Policy, in *inquiry, o outcome, now time.Time) flow.Record {
-	r := flow.Record{
-		ID: in.id, Time: in.began, Surface: policy.DNS,
-		Client: in.client, Group: p.Group(in.client),
-		IP: o.addr, Verdict: o.verdict, PolicySHA: p.SHA256(),
-		Duration: now.Sub(in.began), End: ending(o.verdict),
-	}
+// fillIn fills in the Record of a question.
+func (s *Server) fillIn(r *flow.Record, p *policy.Policy, in *inquiry, o *outcome, now time.Time) {
+	r.ID, r.Time, r.Surface = in.id, in.began, policy.DNS
+	r.Client, r.Group = in.client, p.Group(in.client)
+	r.IP, r.Verdict, r.PolicySHA = o.addr, o.verdict, p.SHA256()
+	r.Duration, r.End = now.Sub(in.began), ending(o.verdict)
 	if len(in.msg.Question) > 0 {
 		q := in.msg.Question[0]
 		r.Query = queryType(q.Qtype)
@@ -120,7 +136,6 @@ func (s *Server) newRecord(p *policy.Policy, in *inquiry, o outcome, now time.Ti
 	for _, alias := range o.aliases {
 		r.CNAME = append(r.CNAME, alias.Name())
 	}
-	return r
 }
 
 func ending(v policy.Verdict) string {

@@ -73,12 +73,11 @@ func (o outcome) with(ede uint16) outcome {
 	return o
 }
 
-// draft builds the reply. Nothing in it comes from upstream but what judging let
-// through into led, answer and authority.
-func (o outcome) draft(in *inquiry) (*draft, error) {
-	d, err := o.written(in)
-	if err != nil {
-		return nil, err
+// draft builds the reply, in the room of w. Nothing in it comes from upstream but
+// what judging let through into led, answer and authority.
+func (o *outcome) draft(in *inquiry, w *writer) (d draft, err error) {
+	if d, err = o.written(in, w); err != nil {
+		return draft{}, err
 	}
 	d.rcode = o.rcode
 	if o.explain {
@@ -90,9 +89,9 @@ func (o outcome) draft(in *inquiry) (*draft, error) {
 // written is the body of the reply. What most questions come to is written here;
 // records of all kinds and answers to packets that could not be read are
 // miekg/dns's trade.
-func (o outcome) written(in *inquiry) (*draft, error) {
+func (o *outcome) written(in *inquiry, w *writer) (draft, error) {
 	if in.plain() && len(o.answer) == 0 && len(o.authority) == 0 {
-		return o.write(in), nil
+		return w.body(in, o), nil
 	}
 	m := &dns.Msg{Compress: true, MsgHdr: dns.MsgHdr{Response: true, Opcode: in.msg.Opcode, Rcode: o.rcode & 0xf}}
 	if !in.broken {

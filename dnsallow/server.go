@@ -200,17 +200,20 @@ func (s *Server) conclude(dst []byte, p *policy.Policy, in *inquiry, o outcome) 
 			reply = nil
 		}
 	}()
-	d, err := o.draft(in)
+	w := writers.Get().(*writer)
+	defer writers.Put(w)
+	d, err := o.draft(in, w)
 	if err != nil {
 		s.log.Error("dns: a reply could not be written", "id", in.id, "err", err)
-		d, o.lasts = &draft{wire: make([]byte, headerBytes), end: headerBytes, rcode: dns.RcodeServerFailure}, time.Time{}
+		d, o.lasts = draft{wire: make([]byte, headerBytes), end: headerBytes, rcode: dns.RcodeServerFailure}, time.Time{}
 	}
-	id := s.enter(p, in, o, d)
-	s.tell(in, o)
+	now := s.now()
+	id := s.enter(p, in, &o, d, now)
+	s.tell(in, &o)
 	if o.silent {
 		return nil
 	}
-	return d.finish(dst, in.packet, in.ask(), id, s.now())
+	return d.finish(dst, in.packet, in.ask(), id, now)
 }
 
 // read also survives a packet that makes the parser itself panic.
@@ -228,12 +231,8 @@ func (s *Server) read(packet []byte, from net.Addr, tcp bool) (in *inquiry, ok b
 		return nil, false
 	}
 	in.tcp = tcp
-	s.begin(in, addrOf(from))
+	in.begin(addrOf(from), s.now())
 	return in, true
-}
-
-func (s *Server) begin(in *inquiry, client netip.Addr) {
-	in.id, in.began, in.client = flow.NewID(), s.now(), client
 }
 
 // guarded judges. What makes the judge panic is refused.

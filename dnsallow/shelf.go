@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 // hash; looking something up takes no lock.
 type shelf struct {
 	seed maphash.Seed
-	sets [][shelfWays]atomic.Pointer[place]
+	sets []board
 
 	mu sync.Mutex // of those who change something
 }
@@ -26,6 +27,15 @@ const (
 	shelfWays = 4
 	shelfSets = 2048 // a power of two
 )
+
+// board is the places of one value of the hash. What tells them apart at a glance
+// stands beside them: most questions that come find nothing, and would have to
+// look into four places, each somewhere else in memory, to learn it.
+type board struct {
+	marks  [shelfWays]atomic.Uint32 // of the hash of what lies there, or has lain there
+	places [shelfWays]atomic.Pointer[place]
+	ends   [shelfWays]int64 // of their folds, in nanoseconds; under mu
+}
 
 // place is what one client was told about one question. It is immutable but for
 // the counts of its fold.
@@ -40,17 +50,31 @@ type place struct {
 }
 
 func newShelf() *shelf {
-	return &shelf{seed: maphash.MakeSeed(), sets: make([][shelfWays]atomic.Pointer[place], shelfSets)}
+	return &shelf{seed: maphash.MakeSeed(), sets: make([]board, shelfSets)}
+}
+
+// key makes the key of a packet whose question ends at end.
+func (sh *shelf) key(k *askerKey, client netip.Addr, packet []byte, end int) {
+	k.set(client, packet, end)
+	k.hash = sh.hash(k.bytes())
 }
 
 func (sh *shelf) hash(key []byte) uint64 { return maphash.Bytes(sh.seed, key) }
 
+// mark is the half of a hash that its set does not follow from.
+func mark(hash uint64) uint32 { return uint32(hash >> 32) }
+
 // find returns what lies there for a key, nil where nothing does.
-func (sh *shelf) find(key []byte) *place {
-	hash := sh.hash(key)
+func (sh *shelf) find(key []byte) *place { return sh.under(sh.hash(key), key) }
+
+// under does the same for whoever knows the key's hash.
+func (sh *shelf) under(hash uint64, key []byte) *place {
 	set := &sh.sets[hash%shelfSets]
-	for i := range set {
-		if p := set[i].Load(); p != nil && p.hash == hash && p.key == string(key) {
+	for i := range set.marks {
+		if set.marks[i].Load() != mark(hash) {
+			continue
+		}
+		if p := set.places[i].Load(); p != nil && p.hash == hash && p.key == string(key) {
 			return p
 		}
 	}
@@ -63,28 +87,36 @@ func (sh *shelf) put(p *place) (before *fold) {
 	set := &sh.sets[p.hash%shelfSets]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	best := &set[0]
-	for i := range set {
-		there := set[i].Load()
-		if there != nil && there.hash == p.hash && there.key == p.key {
-			best = &set[i]
-			break
-		}
-		if old := best.Load(); old != nil && (there == nil || there.fold.ends.Before(old.fold.ends)) {
-			best = &set[i]
-		}
-	}
-	if old := best.Swap(p); old != nil && old.fold != p.fold {
+	best := sh.best(set, p)
+	set.marks[best].Store(mark(p.hash))
+	set.ends[best] = p.fold.ends.UnixNano()
+	if old := set.places[best].Swap(p); old != nil && old.fold != p.fold {
 		return old.fold
 	}
 	return nil
 }
 
+func (sh *shelf) best(set *board, p *place) (best int) {
+	for i := range set.places {
+		there := set.places[i].Load()
+		switch {
+		case there != nil && set.marks[i].Load() == mark(p.hash) && there.hash == p.hash && there.key == p.key:
+			return i
+		case there == nil:
+			set.ends[i] = math.MinInt64
+		}
+		if set.ends[i] < set.ends[best] {
+			best = i
+		}
+	}
+	return best
+}
+
 // each calls f with every fold. Where f returns true its place is cleared.
 func (sh *shelf) each(f func(*fold) (done bool)) {
 	for i := range sh.sets {
-		for j := range sh.sets[i] {
-			slot := &sh.sets[i][j]
+		for j := range sh.sets[i].places {
+			slot := &sh.sets[i].places[j]
 			if p := slot.Load(); p != nil && f(p.fold) {
 				slot.CompareAndSwap(p, nil)
 			}
@@ -94,15 +126,15 @@ func (sh *shelf) each(f func(*fold) (done bool)) {
 
 // reply is the hot path: the reply to a packet whose question this client was
 // answered before, appended to dst, without a lock, an allocation or a look at
-// anything but the packet. nil: not mine, ask respond.
-func (sh *shelf) reply(dst, packet []byte, client netip.Addr, p *policy.Policy, now time.Time) []byte {
+// anything but the packet. nil: not mine, ask respond; key is then that of the
+// packet, if it has one.
+func (sh *shelf) reply(dst, packet []byte, client netip.Addr, p *policy.Policy, now time.Time, key *askerKey) []byte {
 	a, ok := readAsk(packet)
 	if !ok {
 		return nil
 	}
-	var key askerKey
-	key.set(client, packet, a.end)
-	lies := sh.find(key.bytes())
+	sh.key(key, client, packet, a.end)
+	lies := sh.under(key.hash, key.bytes())
 	switch {
 	case lies == nil || lies.answer == nil || lies.fold.policy != p || p == nil:
 		return nil

@@ -2,7 +2,7 @@ package dnsallow
 
 import (
 	"encoding/binary"
-	"slices"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -12,23 +12,8 @@ import (
 // write is the body of a reply to a plain question: where its name leads, or the
 // SOA under a "no".
 func (o outcome) write(in *inquiry) *draft {
-	w := writers.Get().(*writer)
-	defer writers.Put(w)
-	w.wire, w.times, w.n = w.wire[:0], w.times[:0], 0
-	w.begin(in.packet[headerBytes:in.end])
-	end := len(w.wire)
-	for _, f := range o.led.chain.parts[:o.led.chain.n] {
-		for i, alias := range f.aliases {
-			w.alias(alias.Name(), f.stored.Add(f.aliasTTLs[i]))
-		}
-	}
-	for _, l := range o.led.leads {
-		w.address(l.permit.Addr().AsSlice(), l.until)
-	}
-	if o.negative {
-		w.no(ttlSeconds(o.lifetime), o.holds)
-	}
-	return &draft{wire: slices.Clone(w.wire), end: end, times: slices.Clone(w.times)}
+	d := new(writer).body(in, &o)
+	return &d
 }
 
 // writer writes a message record by record. Names that have been written are
@@ -42,6 +27,26 @@ type writer struct {
 }
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
+
+// body writes such a reply into its own room, where it stays until the next.
+func (w *writer) body(in *inquiry, o *outcome) draft {
+	w.wire, w.times, w.n = w.wire[:0], w.times[:0], 0
+	w.begin(in.packet[headerBytes:in.end])
+	end := len(w.wire)
+	for _, f := range o.led.chain.parts[:o.led.chain.n] {
+		for i, alias := range f.aliases {
+			w.alias(alias.Name(), f.stored.Add(f.aliasTTLs[i]))
+		}
+	}
+	for i := range o.led.leads {
+		l := &o.led.leads[i]
+		w.address(l.permit.Addr(), l.until)
+	}
+	if o.negative {
+		w.no(ttlSeconds(o.lifetime), o.holds)
+	}
+	return draft{wire: w.wire, end: end, times: w.times}
+}
 
 // begin writes the header and the question, whose name is put in lower case.
 func (w *writer) begin(question []byte) {
@@ -106,13 +111,17 @@ func (w *writer) alias(target string, until time.Time) {
 	w.owner = length + 2
 }
 
-func (w *writer) address(octets []byte, until time.Time) {
-	kind := dns.TypeA
-	if len(octets) == 16 {
-		kind = dns.TypeAAAA
+func (w *writer) address(a netip.Addr, until time.Time) {
+	if a.Is4() {
+		length := w.record(answerCount, dns.TypeA, 0, until)
+		four := a.As4()
+		w.wire = append(w.wire, four[:]...)
+		w.ended(length)
+		return
 	}
-	length := w.record(answerCount, kind, 0, until)
-	w.wire = append(w.wire, octets...)
+	length := w.record(answerCount, dns.TypeAAAA, 0, until)
+	sixteen := a.As16()
+	w.wire = append(w.wire, sixteen[:]...)
 	w.ended(length)
 }
 
@@ -120,15 +129,33 @@ func (w *writer) address(octets []byte, until time.Time) {
 func (w *writer) no(ttl uint32, until time.Time) {
 	w.owner = headerBytes
 	length := w.record(authorityCount, dns.TypeSOA, ttl, until)
-	w.name(soaServer)
-	w.name(soaMailbox)
-	for _, field := range [...]uint32{soaSerial, soaRefresh, soaRetry, soaExpire} {
-		w.wire = binary.BigEndian.AppendUint32(w.wire, field)
+	if w.find(soaZone) > 0 {
+		w.name(soaServer)
+		w.name(soaMailbox)
+	} else { // nothing to point to but what stands here
+		at := len(w.wire)
+		w.wire = append(w.wire, soaNames...)
+		w.point(at)
 	}
+	w.wire = append(w.wire, soaTimes...)
 	w.countDown(until)
 	w.wire = binary.BigEndian.AppendUint32(w.wire, ttl) // how long the "no" holds
 	w.ended(length)
 }
+
+// The names of the SOA where nothing before them ends like them, but for the
+// pointer at their end from the mailbox to the server; and the fields behind.
+const (
+	soaZone  = "invalid"
+	soaNames = "\x09gatehouse\x07" + soaZone + "\x00\x06nobody"
+)
+
+var soaTimes = func() (b []byte) {
+	for _, field := range [...]uint32{soaSerial, soaRefresh, soaRetry, soaExpire} {
+		b = binary.BigEndian.AppendUint32(b, field)
+	}
+	return b
+}()
 
 func (w *writer) point(at int) { w.wire = binary.BigEndian.AppendUint16(w.wire, 0xc000|uint16(at)) }
 
@@ -160,8 +187,9 @@ func cutLabel(name string) (label, rest string) {
 
 // find is where a name has been written, 0 where it has not.
 func (w *writer) find(name string) int {
+	label, _ := cutLabel(name)
 	for _, at := range w.tails[:w.n] {
-		if w.reads(int(at), name) {
+		if int(w.wire[at]) == len(label) && w.reads(int(at), name) {
 			return int(at)
 		}
 	}

@@ -20,6 +20,7 @@ func FuzzParseHost(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		h, err := policy.ParseHost(s)
+		requireTheSameInCapitals(t, s, h, err)
 		if err != nil {
 			require.True(t, h.IsZero())
 			return
@@ -32,6 +33,27 @@ func FuzzParseHost(f *testing.F) {
 			require.Error(t, err, "a name is no address")
 			require.Regexp(t, `^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`, h.Name())
 		}
+	})
+}
+
+// requireTheSameInCapitals holds the quick way, which plain names in lower case go,
+// to the long one.
+func requireTheSameInCapitals(t require.TestingT, s string, h policy.Host, err error) {
+	if strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) {
+		return
+	}
+	shouted, other := policy.ParseHost(strings.ToUpper(s))
+	require.Equal(t, h, shouted)
+	require.Equal(t, err == nil, other == nil)
+}
+
+func TestPlainNamesAreHostsLikeAllOthers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := strings.Join(rapid.SliceOf(rapid.SampledFrom([]string{
+			"a", "z", "0", "9", "-", "_", ".", ".", "xn--", "0x", "{", "/", " ", strings.Repeat("b", 61), "org",
+		})).Draw(t, "pieces"), "")
+		h, err := policy.ParseHost(s)
+		requireTheSameInCapitals(t, s, h, err)
 	})
 }
 

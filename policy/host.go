@@ -88,6 +88,8 @@ func ParseHost(s string) (Host, error) {
 
 func parseHost(s string) (Host, error) {
 	switch {
+	case plainName(s):
+		return Host{name: s}, nil
 	case s == "":
 		return Host{}, errHostEmpty
 	case len(s) > longestWritten:
@@ -107,6 +109,31 @@ func parseHost(s string) (Host, error) {
 		return parseIPv4(name, s)
 	}
 	return Host{name: name}, nil
+}
+
+// plainName reports whether a name is what parseHost makes of it, as nearly every
+// name is: lower case, no international label, nothing that looks like a number.
+// It is looked at once; where it is false nothing is said yet.
+func plainName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	label := 0 // where it begins
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_':
+		case c == '-' && label < i && i+1 < len(s) && s[i+1] != '.':
+			if i-label == 3 && s[i-1] == '-' { // xn-- and whatever else may be reserved
+				return false
+			}
+		case c == '.' && label < i && i-label <= 63:
+			label = i + 1
+		default:
+			return false
+		}
+	}
+	last := len(s) - label
+	return 0 < last && last <= 63 && ('a' <= s[label] && s[label] <= 'z' || s[label] == '_')
 }
 
 // parseIPv4 takes the dotted quad and nothing else. An address that only
