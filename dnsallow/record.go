@@ -12,13 +12,13 @@ import (
 // maxRecorded bounds what a Record keeps of a name from the wire, in octets.
 const maxRecorded = 512
 
-// visit is what one question leaves, in one piece of memory: what lies ready, and,
-// where it is no repeat, a fold with its Record.
+// visit is what a question leaves besides its Record, in one piece of memory: what
+// lies ready, and a fold for its repeats. (With the Record it would be one of those
+// that the collector takes longest to look through, which begin at 512 octets.)
 type visit struct {
 	place
 	draft
 	fold
-	flow.Record
 }
 
 // revisit is what a repeat leaves that was judged anew.
@@ -55,8 +55,8 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o *outcome, d draft, now t
 		v := new(visit)
 		f, ready, answer = &v.fold, &v.place, &v.draft
 		ready.key = string(key.bytes())
-		s.fillIn(&v.Record, p, in, o, now)
-		f.record, f.policy, f.ends = &v.Record, p, in.began.Add(foldTime)
+		f.record, f.policy, f.ends = new(flow.Record), p, in.began.Add(foldTime)
+		s.fillIn(f.record, p, in, o, now)
 		s.write(f.record)
 	}
 	ready.hash, ready.fold = key.hash, f
