@@ -57,29 +57,52 @@ func (d *desk) dispatch(j job, packet []byte) (reply []byte, done bool) {
 	return nil, true
 }
 
-// settled is told what came of the question. It does not wait.
+// hear reads what has come for it.
+func (x *dispatch) hear(packet []byte, err error) (*facts, *dns.Msg, error) {
+	return x.letter.hear(packet, err, x.q, x.desk.resolver.now())
+}
+
+// answered is told what a plain answer said. It does not wait.
+func (x *dispatch) answered(f *facts) {
+	defer x.survive()
+	x.heard()
+	x.desk.resolver.cache.put(x.q, f)
+	x.arrived(f, nil)
+}
+
+// settled is told what else came of the question. It does not wait.
 func (x *dispatch) settled(reply *dns.Msg, err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			x.broken(fault)
-		}
-	}()
-	r := x.desk.resolver
+	defer x.survive()
 	if !usable(reply, err) {
 		x.letter.settle(reply, err)
 		x.late()
 		return
 	}
-	r.exchanger.done(x.desk.questions, result{upstream: x.upstream, took: time.Since(x.letter.posted)})
+	x.heard()
+	x.arrived(x.desk.resolver.keep(x.q, reply))
+}
+
+func (x *dispatch) survive() {
+	if fault := recover(); fault != nil {
+		x.broken(fault)
+	}
+}
+
+// heard tells of an upstream that answered.
+func (x *dispatch) heard() {
+	x.desk.resolver.exchanger.done(x.desk.questions, result{upstream: x.upstream, took: time.Since(x.letter.posted)})
 	x.letter.close()
-	x.flight.facts, x.flight.err = r.keep(x.q, reply)
-	x.flight.gone = false
+}
+
+// arrived tells those who have asked the same, and then the client.
+func (x *dispatch) arrived(f *facts, err error) {
+	x.flight.facts, x.flight.err, x.flight.gone = f, err, false
 	x.land()
 	if o, ok := x.desk.atHand(x.in, x.errand); ok {
 		x.conclude(o)
 		return
 	}
-	x.goOn(r.lookup) // an alias that upstream did not follow, or a firewall that follows the names
+	x.goOn(x.desk.resolver.lookup) // an alias that upstream did not follow, or a firewall that follows the names
 }
 
 // land tells those who have asked the same.

@@ -103,18 +103,22 @@ func (l *letter) wait(ctx context.Context, until time.Time) {
 	}
 }
 
-// take is what a read from the socket comes to; neither a reply nor an error: the
-// true answer may still come.
-func (l *letter) take(packet []byte, err error) (reply *dns.Msg, failed error) {
+// hear is what a read from the socket comes to: what a plain reply says, or a reply
+// that has to be looked into, or an error. Neither: the true answer may still come.
+func (l *letter) hear(packet []byte, failed error, q question, now time.Time) (f *facts, reply *dns.Msg, err error) {
 	defer func() {
-		if f := recover(); f != nil {
-			reply, failed = nil, fault(f)
+		if is := recover(); is != nil {
+			f, reply, err = nil, nil, fault(is)
 		}
 	}()
-	if err != nil {
-		return nil, err
+	if failed != nil {
+		return nil, nil, failed
 	}
-	return l.read(packet)
+	if f, ok := readFacts(packet, l.query, q, now); ok {
+		return f, nil, nil
+	}
+	reply, err = l.read(packet)
+	return nil, reply, err
 }
 
 // read reads a packet; neither a reply nor an error: a stranger's, and the true

@@ -190,14 +190,18 @@ func (b *postbox) receive(number int32) {
 	if d == nil || n < 0 && err == nil {
 		return
 	}
-	reply, err := d.letter.take(b.room[:max(n, 0)], err)
-	if reply == nil && err == nil {
+	f, reply, err := d.hear(b.room[:max(n, 0)], err)
+	if f == nil && reply == nil && err == nil {
 		return
 	}
 	c.mu.Lock()
 	c.carries = nil
 	b.keep(c)
 	c.mu.Unlock()
+	if f != nil {
+		d.answered(f)
+		return
+	}
 	d.settled(reply, err)
 }
 
