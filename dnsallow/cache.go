@@ -1,7 +1,6 @@
 package dnsallow
 
 import (
-	"container/list"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,29 +18,43 @@ type cache struct {
 
 	mu      sync.Mutex
 	size    int64
-	entries map[question]*list.Element // of *entry
-	order   *list.List                 // most recently asked in front
+	entries map[question]*entry
+	ends    entry // of the ring of entries: the most recently asked behind it, the least before
 }
 
+// entry is what is kept of one question, and its neighbours by when they were
+// asked for. (A list of package container/list would be two pieces of memory for
+// each, and a third more.)
 type entry struct {
-	key   question
-	facts *facts
-	size  int64
+	key          question
+	facts        *facts
+	newer, older *entry
 	// renewed: somebody was told that the facts are ripe.
 	renewed bool
 }
 
-// The bytes that one entry costs besides its names: map cell, list element,
-// entry, facts; and for each alias and address.
+// The bytes that one entry costs besides its names: map cell, entry, facts; and for
+// each alias and address.
 const (
-	entryBytes   = 320
+	entryBytes   = 272
 	aliasBytes   = 56
 	addressBytes = 40
 )
 
 // newCache makes a cache of at most limit bytes; 0 keeps nothing.
 func newCache(limit int64) *cache {
-	return &cache{limit: limit, entries: map[question]*list.Element{}, order: list.New()}
+	c := &cache{limit: limit, entries: map[question]*entry{}}
+	c.ends.newer, c.ends.older = &c.ends, &c.ends
+	return c
+}
+
+// unlink takes an entry out of the ring.
+func (e *entry) unlink() { e.newer.older, e.older.newer = e.older, e.newer }
+
+// newest puts an entry where the most recently asked is.
+func (c *cache) newest(e *entry) {
+	e.newer, e.older = &c.ends, c.ends.older
+	e.newer.older, e.older.newer = e, e
 }
 
 // get returns what holds now, nil where nothing does. ripe says, once, that it is
@@ -49,18 +62,18 @@ func newCache(limit int64) *cache {
 func (c *cache) get(q question, now time.Time) (f *facts, ripe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	el := c.entries[q]
-	if el == nil {
+	e := c.entries[q]
+	if e == nil {
 		return nil, false
 	}
-	e := el.Value.(*entry)
 	if e.facts.expired(now) {
 		if e.facts.spoiled(now) {
-			c.drop(el)
+			c.drop(e)
 		}
 		return nil, false
 	}
-	c.order.MoveToFront(el)
+	e.unlink()
+	c.newest(e)
 	ripe = !e.renewed && e.facts.renewable() && !now.Before(e.facts.ripeAt())
 	e.renewed = e.renewed || ripe
 	return e.facts, ripe
@@ -70,10 +83,8 @@ func (c *cache) get(q question, now time.Time) (f *facts, ripe bool) {
 func (c *cache) old(q question, now time.Time) *facts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if el := c.entries[q]; el != nil {
-		if f := el.Value.(*entry).facts; !f.spoiled(now) {
-			return f
-		}
+	if e := c.entries[q]; e != nil && !e.facts.spoiled(now) {
+		return e.facts
 	}
 	return nil
 }
@@ -84,25 +95,31 @@ func (c *cache) knows(name string, now time.Time) bool {
 }
 
 func (c *cache) put(q question, f *facts) {
-	e := &entry{key: q, facts: f, size: cost(q, f)}
-	if e.size > c.limit {
+	size := cost(q, f)
+	if size > c.limit {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.entries[q]; old != nil {
-		c.drop(old)
+	e := c.entries[q]
+	if e == nil {
+		e = &entry{key: q}
+		c.entries[q] = e
+	} else {
+		e.unlink()
+		c.size -= cost(q, e.facts)
 	}
-	c.entries[q] = c.order.PushFront(e)
-	for c.size += e.size; c.size > c.limit; {
-		c.drop(c.order.Back())
+	e.facts, e.renewed = f, false
+	c.newest(e)
+	for c.size += size; c.size > c.limit; {
+		c.drop(c.ends.newer)
 	}
 }
 
-func (c *cache) drop(el *list.Element) {
-	e := c.order.Remove(el).(*entry)
+func (c *cache) drop(e *entry) {
+	e.unlink()
 	delete(c.entries, e.key)
-	c.size -= e.size
+	c.size -= cost(e.key, e.facts)
 }
 
 func (c *cache) len() int {

@@ -21,6 +21,7 @@ type desk struct {
 	out            []byte   // room for a reply
 	in             *inquiry // room for the next question
 	key            askerKey // of the packet that is looked at
+	leads          [1]lead  // room for where it leads
 }
 
 // job is a question that somebody has to be waited for, or a packet that has to
@@ -53,13 +54,14 @@ func (d *desk) receive(packet []byte, from sender) (reply []byte) {
 		if o, j.errand = d.guarded(p, in); !j.errand.due() {
 			return d.settled(p, in, o)
 		}
-		if o, ok = d.atHand(in, j.errand); ok {
+		if o, ok = d.atHand(in, &j.errand, d.leads[:]); ok {
 			return d.settled(p, in, o)
 		}
-		j.in, d.in, in.key = in, nil, nil
-		if reply, ok = d.dispatch(j, packet); ok {
+		j.in = in
+		if reply, ok = d.dispatch(&j, packet); ok {
 			return reply
 		}
+		d.in, in.key = nil, nil // it is the job's now
 	}
 	d.pass(j, packet)
 	return nil

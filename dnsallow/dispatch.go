@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -20,12 +21,38 @@ type dispatch struct {
 	flight   *flight
 	upstream Upstream
 	letter   *letter // already sent
+
+	own    inquiry // in is this one
+	packet [headerBytes + maxQuestion + optBytes + cookieBytes]byte
+	leads  [1]lead
+	reply  [payload]byte
+}
+
+// dispatches are those that are over: each look-up takes one, and leaves nothing in
+// it.
+var dispatches = sync.Pool{New: func() any { return new(dispatch) }}
+
+// take makes the inquiry, and the packet it was in, x's own.
+func (x *dispatch) take(in *inquiry, packet []byte) {
+	x.own = *in
+	x.in = &x.own
+	x.own.key = nil
+	x.own.packet = append(x.packet[:0], packet...)
+	x.own.msg.Question = x.own.room[:]
+}
+
+// leave lets others have x.
+func (x *dispatch) leave() {
+	x.desk, x.in, x.from, x.errand = nil, nil, sender{}, errand{}
+	x.q, x.flight, x.letter, x.own = question{}, nil, nil, inquiry{}
+	clear(x.leads[:])
+	dispatches.Put(x)
 }
 
 // dispatch sends off the question that an errand takes, if that can be done
 // without waiting; done is false where a goroutine has to. reply is what a client
 // is told at once: that it asks for too much.
-func (d *desk) dispatch(j job, packet []byte) (reply []byte, done bool) {
+func (d *desk) dispatch(j *job, packet []byte) (reply []byte, done bool) {
 	if d.box == nil || d.resolver.owns(j.errand.host.Name()) {
 		return nil, false
 	}
@@ -47,8 +74,10 @@ func (d *desk) dispatch(j job, packet []byte) (reply []byte, done bool) {
 		d.gate.leave(j.in.client)
 		return d.settled(j.errand.policy, j.in, j.errand.found(resolution{verdict: v}, nil)), true
 	}
-	j.in.packet = append([]byte(nil), packet...)
-	x := &dispatch{desk: d, in: j.in, from: j.from, errand: j.errand, q: q, flight: f, upstream: u, letter: write(u, q, true)}
+	x := dispatches.Get().(*dispatch)
+	x.take(j.in, packet)
+	x.desk, x.from, x.errand = d, j.from, j.errand
+	x.q, x.flight, x.upstream, x.letter = q, f, u, write(u, q, true)
 	d.work.Add(1)
 	patience := d.resolver.exchanger.patience()
 	if err := d.box.post(x, x.letter.query, u.addr, x.letter.posted.Add(patience)); err != nil {
@@ -98,7 +127,7 @@ func (x *dispatch) heard() {
 func (x *dispatch) arrived(f *facts, err error) {
 	x.flight.facts, x.flight.err, x.flight.gone = f, err, false
 	x.land()
-	if o, ok := x.desk.atHand(x.in, x.errand); ok {
+	if o, ok := x.desk.atHand(x.in, &x.errand, x.leads[:]); ok {
 		x.conclude(o)
 		return
 	}
@@ -143,9 +172,10 @@ func (x *dispatch) goOn(look func(context.Context, question) (*facts, error)) {
 func (x *dispatch) conclude(o outcome) {
 	d := x.desk
 	defer d.work.Done()
-	reply := d.Server.conclude(nil, x.errand.policy, x.in, o)
+	reply := d.Server.conclude(x.reply[:0], x.errand.policy, x.in, o)
 	d.gate.leave(x.in.client)
 	if reply != nil {
 		d.port.write(reply, x.from)
 	}
+	x.leave()
 }

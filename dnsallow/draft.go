@@ -3,7 +3,6 @@ package dnsallow
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -79,12 +78,6 @@ func skipName(wire []byte, at int) int {
 			at += 1 + int(c)
 		}
 	}
-}
-
-// kept is the draft in memory of its own.
-func (d draft) kept() draft {
-	d.wire, d.times = slices.Clone(d.wire), slices.Clone(d.times)
-	return d
 }
 
 // finish appends to dst the reply to a packet. Where it is too long for the

@@ -48,14 +48,15 @@ func (s *Server) follow(ctx context.Context, in *inquiry, e errand, look func(co
 	}()
 	asking, cancel := s.resolver.inTime(ctx)
 	defer cancel()
-	r, err := s.resolver.follow(e.permit, in.question().Qtype, func(q question) (*facts, error) { return look(asking, q) })
+	r, err := s.resolver.follow(e.permit, in.question().Qtype, nil, func(q question) (*facts, error) { return look(asking, q) })
 	o = e.found(r, err)
 	s.pinLeads(ctx, in, o.led.leads)
 	return o
 }
 
-// atHand carries an errand out for which nobody has to be waited for.
-func (s *Server) atHand(in *inquiry, e errand) (o outcome, ok bool) {
+// atHand carries an errand out for which nobody has to be waited for. What it leads
+// to may stand in room, as long as the outcome is used.
+func (s *Server) atHand(in *inquiry, e *errand, room []lead) (o outcome, ok bool) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			o, ok = s.faulty(in, fault), true
@@ -64,7 +65,7 @@ func (s *Server) atHand(in *inquiry, e errand) (o outcome, ok bool) {
 	if s.pins != nil || s.resolver.owns(e.host.Name()) {
 		return outcome{}, false
 	}
-	r, err, ok := s.resolver.atHand(e.permit, in.question().Qtype)
+	r, err, ok := s.resolver.atHand(e.permit, in.question().Qtype, room)
 	if !ok {
 		return outcome{}, false
 	}

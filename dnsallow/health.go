@@ -58,12 +58,11 @@ func (h *health) order(servers []Upstream, now time.Time) []Upstream {
 // note takes down how an attempt ended. Any answer shows that the upstream is
 // there, be it SERVFAIL.
 func (h *health) note(u Upstream, took time.Duration, err error, now time.Time) {
-	var code rcodeError
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := h.seen[u]
 	switch {
-	case err != nil && !errors.As(err, &code):
+	case err != nil && !answeredAtAll(err):
 		c.restsUntil = now.Add(restTime)
 	case now.Sub(c.measured) >= forgetTime:
 		c = condition{took: took, measured: now}
@@ -71,6 +70,11 @@ func (h *health) note(u Upstream, took time.Duration, err error, now time.Time) 
 		c = condition{took: (7*c.took + took) / 8, measured: now}
 	}
 	h.keep(u, c)
+}
+
+func answeredAtAll(err error) bool {
+	var code rcodeError
+	return errors.As(err, &code)
 }
 
 // slow has the upstream rest that let the next one be asked.

@@ -47,7 +47,7 @@ func (r *Resolver) resolve(ctx context.Context, permit policy.Permit, qtype uint
 	}
 	ctx, cancel := r.inTime(ctx)
 	defer cancel()
-	return r.follow(permit, qtype, func(q question) (*facts, error) { return r.lookup(ctx, q) })
+	return r.follow(permit, qtype, nil, func(q question) (*facts, error) { return r.lookup(ctx, q) })
 }
 
 // inTime bounds all that has to be asked for one name: where upstream leaves the
@@ -65,10 +65,10 @@ func gaveUp(ctx context.Context) bool {
 }
 
 // atHand does the same from what the cache holds; ok is false where something is
-// missing.
-func (r *Resolver) atHand(permit policy.Permit, qtype uint16) (found resolution, err error, ok bool) {
+// missing. Where the leads have room in room they stand there.
+func (r *Resolver) atHand(permit policy.Permit, qtype uint16, room []lead) (found resolution, err error, ok bool) {
 	missing := false
-	found, err = r.follow(permit, qtype, func(q question) (*facts, error) {
+	found, err = r.follow(permit, qtype, room, func(q question) (*facts, error) {
 		f := r.kept(q)
 		if f == nil {
 			missing = true
@@ -83,12 +83,16 @@ func (r *Resolver) atHand(permit policy.Permit, qtype uint16) (found resolution,
 	return found, err, true
 }
 
-// follow goes where look's facts lead, and judges what is there.
-func (r *Resolver) follow(permit policy.Permit, qtype uint16, look func(question) (*facts, error)) (resolution, error) {
+// follow goes where look's facts lead, and judges what is there. The leads stand in
+// room, if they fit in.
+func (r *Resolver) follow(permit policy.Permit, qtype uint16, room []lead, look func(question) (*facts, error)) (resolution, error) {
 	name := permit.Dest().Host.Name()
 	var c chain
 	for range maxAsks {
 		f, err := look(question{name, qtype})
+		if err == errNotKept {
+			return resolution{}, err
+		}
 		if err != nil {
 			return resolution{}, &Error{Name: permit.Dest().Host.Name(), Err: err}
 		}
@@ -104,7 +108,7 @@ func (r *Resolver) follow(permit policy.Permit, qtype uint16, look func(question
 		}
 		switch {
 		case len(f.addresses) > 0:
-			return judge(permit, c, now), nil
+			return judge(permit, c, room, now), nil
 		case !f.open:
 			return resolution{}, &Error{
 				Name: permit.Dest().Host.Name(), NXDomain: f.nxdomain, NoData: !f.nxdomain,
@@ -131,11 +135,11 @@ type wildcard struct {
 // that anybody has asked for within a day are not new.
 func (r *Resolver) mayAsk(permit policy.Permit, q question) (policy.Verdict, bool) {
 	now := r.now()
-	if r.home(q) != nil || r.cache.knows(q.name, now) {
+	if permit.Policy().ListsInFull(permit.Dest().Host) || r.home(q) != nil || r.cache.knows(q.name, now) {
 		return policy.Verdict{}, true
 	}
 	v, _ := permit.Policy().Answer(policy.Answer{At: now, Permit: permit})
-	if v.Would || v.Rule == nil || permit.Policy().ListsInFull(permit.Dest().Host) {
+	if v.Would || v.Rule == nil {
 		return policy.Verdict{}, true // and if it denies, that will be said soon
 	}
 	return policy.Verdict{Reason: policy.Limit, Rule: v.Rule}, r.tunnels.take(wildcard{permit.Client(), v.Rule}, now)
@@ -162,9 +166,12 @@ func (c *chain) extend(f *facts) {
 // judge asks the policy about every address. In monitor mode an address that
 // the rules would refuse is used only where there is no better one, so that the
 // passage goes the way it will go when the rules are enforced.
-func judge(permit policy.Permit, c chain, now time.Time) resolution {
+func judge(permit policy.Permit, c chain, room []lead, now time.Time) resolution {
 	last := c.parts[c.n-1]
-	best := resolution{leads: make([]lead, 0, len(last.addresses)), chain: c}
+	if cap(room) < len(last.addresses) {
+		room = make([]lead, 0, len(last.addresses))
+	}
+	best := resolution{leads: room[:0], chain: c}
 	var no policy.Verdict // why no address was left
 	for i, a := range last.addresses {
 		v, p := permit.Policy().Answer(policy.Answer{At: now, Permit: permit, Aliases: c.aliases, Addr: a.addr})

@@ -90,6 +90,9 @@ func (r *reader) address(octets []byte, ttl time.Duration) bool {
 		return false
 	}
 	addr, ok := netip.AddrFromSlice(octets)
+	for _, known := range r.addresses[:r.found] {
+		ok = ok && known.addr != addr
+	}
 	r.addresses[r.found] = address{addr, ttl}
 	r.found++
 	return ok

@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,7 @@ func TestAPlainReplyIsReadFromItsBytes(t *testing.T) {
 		"aliases in another order":        {answer: []string{chain[1], chain[0], chain[2]}},
 		"an address of a stranger":        {answer: append(chain[:4:4], "www.example.org. 10 IN A 93.184.216.34")},
 		"an address before the alias":     {answer: []string{name + ". 9 IN A 13.74.107.71", chain[0], chain[1], chain[2]}},
+		"an address twice":                {answer: []string{chain[0], chain[1], chain[2], chain[2]}},
 		"another type":                    {answer: []string{name + `. 9 IN TXT "v"`, name + ". 9 IN A 13.74.107.71"}},
 		"the other family":                {answer: []string{name + ". 9 IN AAAA 2603::1"}},
 		"another class":                   {answer: []string{name + ". 9 CH A 13.74.107.71"}},
@@ -90,7 +92,7 @@ func TestAPlainReplyIsReadFromItsBytes(t *testing.T) {
 		"NXDOMAIN, and an address":        {answer: chain, also: func(m *dns.Msg) { m.Rcode = dns.RcodeNameError }},
 		"truncated":                       {answer: chain, also: func(m *dns.Msg) { m.Truncated = true }},
 		"an operation that is no query":   {answer: chain, also: func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }},
-		"more addresses than nearly ever": {answer: slicesRepeat(name+". 9 IN A 13.74.107.71", plainAddresses+1)},
+		"more addresses than nearly ever": {answer: manyAddresses(name)},
 	} {
 		t.Run(what, func(t *testing.T) {
 			q := question{name, dns.TypeA}
@@ -118,9 +120,9 @@ func TestAPlainReplyIsReadFromItsBytes(t *testing.T) {
 	}
 }
 
-func slicesRepeat(line string, n int) (lines []string) {
-	for range n {
-		lines = append(lines, line)
+func manyAddresses(name string) (lines []string) {
+	for i := range plainAddresses + 1 {
+		lines = append(lines, fmt.Sprintf("%s. 9 IN A 13.74.107.%d", name, i))
 	}
 	return lines
 }

@@ -2,6 +2,7 @@ package dnsallow
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type visit struct {
 	place
 	draft
 	fold
+	time [1]countdown // of most answers
 }
 
 // revisit is what a repeat leaves that was judged anew.
@@ -46,6 +48,7 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o *outcome, d draft, now t
 	var f *fold
 	var ready *place
 	var answer *draft
+	var times []countdown
 	if lies := s.shelf.under(key.hash, key.bytes()); lies != nil && lies.fold.covers(p, o.verdict, now) &&
 		lies.fold.repeat(s, now.Sub(in.began)) {
 		v := new(revisit)
@@ -53,7 +56,7 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o *outcome, d draft, now t
 		ready.key = lies.key
 	} else {
 		v := new(visit)
-		f, ready, answer = &v.fold, &v.place, &v.draft
+		f, ready, answer, times = &v.fold, &v.place, &v.draft, v.time[:0]
 		ready.key = string(key.bytes())
 		f.record, f.policy, f.ends = new(flow.Record), p, in.began.Add(foldTime)
 		s.fillIn(f.record, p, in, o, now)
@@ -61,7 +64,8 @@ func (s *Server) enter(p *policy.Policy, in *inquiry, o *outcome, d draft, now t
 	}
 	ready.hash, ready.fold = key.hash, f
 	if ready.expires = s.ready(p, o, f, now); now.Before(ready.expires) {
-		*answer = d.kept()
+		*answer = d
+		answer.wire, answer.times = slices.Clone(d.wire), append(times, d.times...)
 		ready.answer = answer
 	}
 	if before := s.shelf.put(ready); before != nil {

@@ -67,12 +67,12 @@ func (r *Resolver) known(permit policy.Permit) (six, four family, ok bool) {
 		}
 		return f, f.failure
 	}
-	if four.resolution, four.err = r.follow(permit, dns.TypeA, look); missing {
+	if four.resolution, four.err = r.follow(permit, dns.TypeA, nil, look); missing {
 		return family{}, family{}, false
 	}
 	f, err := look(question{permit.Dest().Host.Name(), dns.TypeAAAA})
 	if !missing && (len(four.leads) == 0 || f.leads(err)) { // else it has nothing to be judged: four says it all
-		six.resolution, six.err = r.follow(permit, dns.TypeAAAA, look)
+		six.resolution, six.err = r.follow(permit, dns.TypeAAAA, nil, look)
 	}
 	if missing {
 		return family{}, family{}, false
