@@ -21,6 +21,17 @@ import (
 // is waited for is waited for no longer than until the machine ends.
 const patience = 8 * time.Minute
 
+// left is patience, or what remains of the time that "go test -timeout" gives but for
+// a minute: a machine that is stuck ends the test, and its serial line is shown, before
+// the time is over and everything is cut.
+func left(t *testing.T) time.Duration {
+	end, ok := t.Deadline()
+	if !ok {
+		return patience
+	}
+	return max(time.Millisecond, min(patience, time.Until(end)-time.Minute)) // an http.Client takes 0 for no limit
+}
+
 // guest is a virtual machine under emulation, in a network of its own from which
 // nothing leads out: a few ports of a loopback address lead in.
 type guest struct {
@@ -93,7 +104,7 @@ func (g *guest) text() string {
 // gives all between.
 func (g *guest) sees(words string) string {
 	g.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(left(g.t))
 	for {
 		all := g.text()
 		if i := strings.Index(all[g.read:], words); i >= 0 {
@@ -136,6 +147,7 @@ func (g *guest) powerButton() {
 	c, err := net.Dial("unix", g.qmp)
 	require.NoError(g.t, err)
 	defer c.Close()
+	require.NoError(g.t, c.SetDeadline(time.Now().Add(left(g.t))))
 	answers := json.NewDecoder(bufio.NewReader(c))
 	var greeting map[string]any
 	require.NoError(g.t, answers.Decode(&greeting))
@@ -159,7 +171,7 @@ func (g *guest) ends() {
 	select {
 	case <-g.ended:
 		require.Equal(g.t, 0, g.cmd.ProcessState.ExitCode())
-	case <-time.After(patience):
+	case <-time.After(left(g.t)):
 		g.t.Fatal("the machine does not power off")
 	}
 }
