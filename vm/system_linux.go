@@ -118,7 +118,9 @@ func NewScreen(m *Machine) (s *Screen, stop func()) {
 
 func shell(ctx context.Context) error {
 	c := exec.CommandContext(ctx, "/bin/bash", "--login")
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// Standard error is the journal here. A shell says there what went wrong, and is one
+	// to talk to (with a prompt) only where it is the terminal, too.
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stdout
 	c.Env = append(os.Environ(), "HOME=/root", "PS1=root@gatehouse# ")
 	return c.Run()
 }
