@@ -62,11 +62,20 @@ func (a *Appliance) controlHandler() http.Handler {
 // searchTime bounds the search in a decision log of many pieces.
 const searchTime = 30 * time.Second
 
-// find looks for a decision among those in memory, then in the decision log.
+// find looks for a decision among those in memory, then in the decision log, and
+// then for one that is just being written down.
 func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
-	if found := a.findRecent(ctx, id); found != nil {
+	if found := a.ring.Find(id); found != nil {
 		return found
 	}
+	if found := a.findKept(ctx, id); found != nil {
+		return found
+	}
+	return a.findRecent(ctx, id)
+}
+
+// findKept looks in the decision log.
+func (a *Appliance) findKept(ctx context.Context, id string) *flow.Record {
 	if a.Config.Log.Decisions == "stdout" || a.Config.Log.Format != "json" {
 		return nil
 	}

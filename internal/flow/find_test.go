@@ -43,3 +43,16 @@ func TestADecisionIsFoundInThePieceThatHoldsIt(t *testing.T) {
 	_, err = Find(gone, path, "GH-ZZZZZZZZ")
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+func BenchmarkFindAmong100000Lines(b *testing.B) {
+	path := logOf(b, 100_000, 200_000)
+	for name, id := range map[string]string{"oldest": "GH-00000000", "newest": "GH-00099999", "none": "GH-ZZZZZZZZ"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if r, err := Find(b.Context(), path, id); err != nil || (r == nil) != (name == "none") {
+					b.Fatal(r, err)
+				}
+			}
+		})
+	}
+}

@@ -17,6 +17,8 @@ type Search struct {
 	Fits  func(*Record) bool // nil: everything does
 	Most  int                // how many Records are wanted
 	Lines int                // how many lines are looked through, the newest first
+
+	rare *needle // of Marks, what is looked for; nil: not chosen yet
 }
 
 // Mark is how a field with a value of plain letters stands in a line of JSON; nil
@@ -31,7 +33,7 @@ func Mark(field, value string) []byte {
 }
 
 // searchBlock is how much of a log is read at once, from its end.
-const searchBlock = 1 << 20
+const searchBlock = 256 << 10
 
 // Newest gives the newest Records that are looked for, newest first, from the
 // present piece of the log at path and those before it. Lines of repeats are
@@ -111,8 +113,8 @@ func (s *Search) block(lines []byte, found *[]*Record) {
 	}
 }
 
-// marked looks only at lines that hold the first mark: to look for one in a block
-// at once is many times quicker than line by line.
+// marked looks only at lines that hold one mark: to look for one in a block at once
+// is many times quicker than line by line.
 func (s *Search) marked(lines []byte, found *[]*Record) {
 	n := bytes.Count(lines, []byte{'\n'})
 	for ; n > s.Lines; n-- {
@@ -120,12 +122,11 @@ func (s *Search) marked(lines []byte, found *[]*Record) {
 	}
 	s.Lines -= n
 	var spans [][2]int
-	needle := s.Marks[0] // its name and quotes stand in every line, and would only hold up
-	if _, value, ok := bytes.Cut(needle, []byte(`":"`)); ok && len(value) > 1 {
-		needle = value[:len(value)-1]
+	if s.rare == nil {
+		s.rare = rarest(s.Marks, lines)
 	}
 	for at := 0; ; {
-		i := bytes.Index(lines[at:], needle)
+		i := s.rare.index(lines[at:])
 		if i < 0 {
 			break
 		}

@@ -1,14 +1,17 @@
 package flow
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"gatehouse/policy"
 )
@@ -95,10 +98,27 @@ func TestAMarkIsOnlyWhatStandsInALineAsItIs(t *testing.T) {
 	require.Contains(t, string(JSON(nil, counted(0))), string(Mark("reason", "host-not-listed")))
 }
 
+func TestANeedleIsFoundWhereItStands(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := []byte(rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 0, 40, -1).Draw(t, "in"))
+		text := []byte(rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 1, 4, -1).Draw(t, "text"))
+		n := rarest([][]byte{text}, s)
+		require.Equal(t, bytes.Index(s, text), n.index(s))
+	})
+}
+
+func TestWhatIsLookedForIsTheRarestMark(t *testing.T) {
+	block := []byte(strings.Repeat(`"verdict":"denied","rule":"x"`, 9))
+	marks := [][]byte{[]byte(`"verdict":"denied"`), []byte("deni"), []byte("q"), []byte("zebra")}
+	require.Equal(t, "zebra", string(rarest(marks, block).text))
+	require.Equal(t, `"verdict":"denied"`, string(rarest(marks[:2], block).text))
+}
+
 func BenchmarkSearchOf100000LinesForWhatIsNotThere(b *testing.B) {
 	path := logOf(b, 100_000, 200_000)
 	for name, s := range map[string]Search{
 		"rare":     {Marks: [][]byte{Mark("rule", "no-such-rule")}},
+		"numbers":  {Marks: [][]byte{[]byte("10.20.0.99")}},
 		"frequent": {Marks: [][]byte{Mark("verdict", "denied"), Mark("host", "nowhere.example.org")}},
 	} {
 		b.Run(name, func(b *testing.B) {
