@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -24,11 +25,19 @@ type Dest struct {
 }
 
 // String is "host:port", with brackets around an IPv6 address.
-func (d Dest) String() string {
-	if d.Host.addr.Is6() {
-		return fmt.Sprintf("[%s]:%d", d.Host, d.Port)
+func (d Dest) String() string { return string(d.AppendTo(nil)) }
+
+// AppendTo appends what String returns.
+func (d Dest) AppendTo(dst []byte) []byte {
+	switch {
+	case d.Host.addr.Is6():
+		dst = append(d.Host.addr.AppendTo(append(dst, '[')), ']')
+	case d.Host.IsIP():
+		dst = d.Host.addr.AppendTo(dst)
+	default:
+		dst = append(dst, d.Host.name...)
 	}
-	return fmt.Sprintf("%s:%d", d.Host, d.Port)
+	return strconv.AppendUint(append(dst, ':'), uint64(d.Port), 10)
 }
 
 // HostOf is the host that an address literal names. Zones are dropped, v4-mapped

@@ -37,7 +37,7 @@ func preferred(f *http1.Fields) string {
 	heard := 0
 	for i := range f.Len() {
 		name, list := f.Line(i)
-		if !bytes.EqualFold(name, []byte("Accept")) {
+		if len(name) != len("Accept") || !bytes.EqualFold(name, []byte("Accept")) {
 			continue
 		}
 		for more := true; more && heard < mostRanges; heard++ {

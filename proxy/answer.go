@@ -22,7 +22,7 @@ func (e *exchange) pass(l *link) fate {
 	if e.errand.stream {
 		d.flows = e.errand.parent
 	}
-	declared := contentType(&a.Fields)
+	declared := l.declares()
 	e.passage.note(func(r *flow.Record) { r.Type = clip(declared.String()) })
 	if e.mustJudge(a) {
 		if refused := e.judgeBody(declared); refused != nil {

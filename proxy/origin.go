@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -34,10 +35,12 @@ type link struct {
 	remote  netip.AddrPort // the judged address, unmapped
 	raw     []byte         // the head at hand, in whose bytes answer points
 	answer  http1.Response
-	aliases []policy.Host // that led to it
-	vouched time.Time     // when the name was last found to lead there
-	pooled  bool          // it has served before
-	since   time.Duration // when the sweeper first saw it idle, 0: he has not; the pool's
+	said    []byte           // the Content-Type of the answer before, and what it
+	meant   policy.MediaType // means: an origin says the same again and again
+	aliases []policy.Host    // that led to it
+	vouched time.Time        // when the name was last found to lead there
+	pooled  bool             // it has served before
+	since   time.Duration    // when the sweeper first saw it idle, 0: he has not; the pool's
 
 	// of the asking at hand; see step
 	stepFn func(fd uintptr) bool
@@ -111,6 +114,23 @@ func (l *link) step(fd uintptr) (done bool) {
 	}
 	return true
 }
+
+// declares is the media type of the answer at hand.
+func (l *link) declares() policy.MediaType {
+	f := &l.answer.Fields
+	said := f.Value(http1.ContentType)
+	if f.Count(http1.ContentType) != 1 || f.Has(http1.Connection) || len(said) > mostType {
+		return contentType(f)
+	}
+	if l.said == nil || !bytes.Equal(said, l.said) {
+		l.meant = contentType(f)
+		l.said = append(l.said[:0], said...)
+	}
+	return l.meant
+}
+
+// mostType is how long a Content-Type is that is remembered.
+const mostType = 128
 
 // close gives the connection up. No other goroutine may still use it.
 func (l *link) close() {

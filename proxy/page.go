@@ -9,42 +9,52 @@ import (
 	"gatehouse/policy"
 )
 
-// page is what a refusal says: what happened, why, and what to do.
+// page is what a refusal says: what happened, why, and what to do. It is good for as
+// long as the room it was written into.
 type page struct {
-	What   string `json:"what"`
-	Why    string `json:"why"`
-	Do     string `json:"do"`
-	Reason string `json:"reason"`
-	ID     string `json:"id"`
-	Rule   string `json:"rule,omitempty"`
-	Line   int    `json:"line,omitempty"`
+	what, why, do    []byte
+	reason, id, rule string
+	line             int
 }
 
-// pageFor writes the page of a refusal. Where tell is set the client may know
-// which rule decided.
-func pageFor(r *refusal, dest policy.Dest, id string, tell bool) page {
-	p := page{What: "The gateway refused this request.", Reason: r.verdict.Reason.String(), ID: id, Why: r.why}
-	if r.verdict.Allowed() {
-		p.What = "The gateway permits this request, but could not get an answer."
+// pageFor writes the page of a refusal into room, where there is enough of it. Where
+// tell is set the client may know which rule decided.
+func pageFor(room []byte, r *refusal, dest policy.Dest, id string, tell bool) page {
+	p := page{reason: r.verdict.Reason.String(), id: id}
+	b := room[:0]
+	sentence := func() (s []byte) {
+		s, b = b, b[len(b):]
+		return s
 	}
-	if !dest.Host.IsZero() {
-		p.What = "The gateway refused access to " + dest.String() + "."
-		if r.verdict.Allowed() {
-			p.What = "The gateway permits access to " + dest.String() + ", but could not get an answer."
-		}
+	switch allowed := r.verdict.Allowed(); {
+	case dest.Host.IsZero() && allowed:
+		b = append(b, "The gateway permits this request, but could not get an answer."...)
+	case dest.Host.IsZero():
+		b = append(b, "The gateway refused this request."...)
+	case allowed:
+		b = append(dest.AppendTo(append(b, "The gateway permits access to "...)), ", but could not get an answer."...)
+	default:
+		b = append(dest.AppendTo(append(b, "The gateway refused access to "...)), '.')
 	}
+	p.what = sentence()
 	why, do := sentences(r.verdict.Reason)
-	if p.Why == "" {
-		p.Why = why
+	if r.why != "" {
+		why = r.why
 	}
-	if r.fix != "" {
-		do = "Tell the administrator (" + r.fix + ")"
-	}
-	p.Do = do + " and quote " + id + "."
 	if tell && r.verdict.Rule != nil && !r.verdict.Allowed() {
-		p.Rule, p.Line = r.verdict.RuleName(), r.verdict.Line()
-		p.Why = fmt.Sprintf("%s: rule %q, line %d of the rules.", strings.TrimSuffix(p.Why, "."), p.Rule, p.Line)
+		p.rule, p.line = r.verdict.RuleName(), r.verdict.Line()
+		b = fmt.Appendf(b, "%s: rule %q, line %d of the rules.", strings.TrimSuffix(why, "."), p.rule, p.line)
+	} else {
+		b = append(b, why...)
 	}
+	p.why = sentence()
+	if r.fix != "" {
+		b = append(append(append(b, "Tell the administrator ("...), r.fix...), ')')
+	} else {
+		b = append(b, do...)
+	}
+	b = append(append(append(b, " and quote "...), id...), '.')
+	p.do = sentence()
 	return p
 }
 
@@ -118,12 +128,20 @@ func (p *page) append(dst []byte, form string) []byte {
 	switch form {
 	case formHTML:
 		return fmt.Appendf(dst, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title></head>\n<body><h1>%[1]s</h1>\n<p>%s</p>\n<p>%s</p>\n<p>%s · %s</p></body></html>\n",
-			html.EscapeString(p.What), html.EscapeString(p.Why), html.EscapeString(p.Do), html.EscapeString(p.Reason), html.EscapeString(p.ID))
+			html.EscapeString(string(p.what)), html.EscapeString(string(p.why)), html.EscapeString(string(p.do)), html.EscapeString(p.reason), html.EscapeString(p.id))
 	case formJSON:
-		text, _ := json.Marshal(p) // strings and numbers: cannot fail
+		text, _ := json.Marshal(struct { // strings and numbers: cannot fail
+			What   string `json:"what"`
+			Why    string `json:"why"`
+			Do     string `json:"do"`
+			Reason string `json:"reason"`
+			ID     string `json:"id"`
+			Rule   string `json:"rule,omitempty"`
+			Line   int    `json:"line,omitempty"`
+		}{string(p.what), string(p.why), string(p.do), p.reason, p.id, p.rule, p.line})
 		return append(append(dst, text...), '\n')
 	}
-	for _, sentence := range [...]string{p.What, p.Why, p.Do} {
+	for _, sentence := range [...][]byte{p.what, p.why, p.do} {
 		dst = append(append(dst, sentence...), ' ')
 	}
 	dst[len(dst)-1] = '\n'

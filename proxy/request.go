@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gatehouse/internal/flow"
+	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -84,7 +85,7 @@ func (e *exchange) judge() *refusal {
 // asksUpgrade is the protocol that the request asks to switch to. HTTP/1.0 knows no
 // Upgrade (RFC 9110, section 7.8).
 func (h *requestHead) asksUpgrade() string {
-	if h.Minor == 0 {
+	if h.Minor == 0 || !h.Fields.Has(http1.Upgrade) {
 		return ""
 	}
 	return strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")

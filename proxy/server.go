@@ -99,6 +99,7 @@ type Server struct {
 	keeper    *keeper.Keeper // carries the tunnels
 
 	inspection atomic.Pointer[inspection] // nil: nothing is looked into
+	dateline   dateline
 	complaints complaints
 	logins     logins
 	rates      rates // of what comes to published doors

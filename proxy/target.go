@@ -51,10 +51,13 @@ func (h *requestHead) absolute(secure bool) (policy.Dest, *flaw) {
 	return dest, nil
 }
 
-// originForm is path and query as an origin is asked for them.
+// originForm is path and query as an origin is asked for them. Who polls asks for the
+// same again.
 func (h *requestHead) originForm() string {
 	t := &h.Target
 	switch {
+	case len(t.Path) > 0 && t.Query == nil && h.path == string(t.Path):
+		return h.path
 	case len(t.Path) > 0 && t.Query == nil:
 		return string(t.Path)
 	case len(t.Path) > 0:
