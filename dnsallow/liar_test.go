@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/internal/nettest"
+	"gatehouse/policy"
 )
 
 // TestWhatUpstreamsSay asks the filter while an upstream says, octet by octet, what
@@ -308,4 +309,37 @@ func requireBounded(t *testing.T, f *facts, qtype uint16) {
 	for _, a := range f.aliases {
 		require.False(t, a.IsIP())
 	}
+}
+
+// FuzzForwardedReplies has the server of a forwarded zone say anything: what is handed
+// on can be written and read, and is about the zone.
+func FuzzForwardedReplies(f *testing.F) {
+	const name = "www.groupcall.co.uk."
+	for _, text := range [][]string{
+		{name + " 60 IN A 10.0.0.5"}, {name + " 60 IN CNAME dc1.groupcall.co.uk.", "dc1.groupcall.co.uk. 60 IN A 10.0.0.5"},
+		{name + ` 60 IN TXT "a" "b\000c"`, name + " 60 IN SRV 0 1 389 evil.example."}, {"!groupcall.co.uk. 60 IN SOA . . 1 2 3 4 5"},
+		{`a\.b\000.groupcall.co.uk. 60 IN MX 1 .`, name + " 60 IN SVCB 1 . ipv4hint=192.0.2.1"}, {"!. 60 IN SOA . . 1 2 3 4 5"},
+	} {
+		f.Add(packed(f, said(f, dns.RcodeSuccess, text...)))
+	}
+	z := Zone{Name: host(f, "groupcall.co.uk")}
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		reply := new(dns.Msg)
+		if reply.Unpack(packet) != nil || !says(reply) {
+			return
+		}
+		in, ok := readInquiry(packed(t, query(name, dns.TypeA)))
+		require.True(t, ok)
+		o := handedOn(in, z, question{strings.TrimSuffix(name, "."), dns.TypeA}, policy.Verdict{}, reply)
+		d, err := o.draft(in, new(writer))
+		if err != nil { // it is SERVFAIL
+			return
+		}
+		m := new(dns.Msg)
+		require.NoError(t, m.Unpack(d.finish(nil, in.packet, in.ask(), in.id, time.Unix(0, 0))))
+		for _, rr := range m.Answer {
+			owner := strings.ToLower(strings.TrimSuffix(rr.Header().Name, "."))
+			require.True(t, z.holds(owner), owner)
+		}
+	})
 }

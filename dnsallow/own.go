@@ -39,18 +39,23 @@ func fromConfig(in *inquiry, f *facts, v policy.Verdict) outcome {
 	return o
 }
 
-// forward asks the zone's own servers, for any type. Records of names outside
-// the zone are left out: nobody has judged them.
+// forward asks the zone's own servers, for any type.
 func (s *Server) forward(ctx context.Context, in *inquiry, z Zone, q question, v policy.Verdict) outcome {
 	reply, err := s.resolver.exchanger.ask(ctx, z.Servers, q)
 	if err != nil {
 		return failed(v, &Error{Name: q.name, Err: err})
 	}
+	return handedOn(in, z, q, v, reply)
+}
+
+// handedOn is what a zone's own server said. Records of names outside the zone are
+// left out: nobody has judged them.
+func handedOn(in *inquiry, z Zone, q question, v policy.Verdict, reply *dns.Msg) outcome {
 	o := outcome{verdict: v, rcode: reply.Rcode}
 	for _, rr := range reply.Answer {
 		owner := strings.ToLower(strings.TrimSuffix(rr.Header().Name, "."))
 		switch {
-		case rr.Header().Class != dns.ClassINET || rr.Header().Rrtype == dns.TypeOPT || !z.holds(owner):
+		case rr.Header().Class != dns.ClassINET || rr.Header().Rrtype == dns.TypeOPT || !z.holds(owner) || !whole(rr):
 			continue
 		case owner == q.name: // our question went out with letters upside down
 			rr.Header().Name = in.name()
@@ -67,13 +72,28 @@ func (s *Server) forward(ctx context.Context, in *inquiry, z Zone, q question, v
 	return o
 }
 
+// whole reports whether a record can be read as we would write it. miekg/dns is
+// content with data that are cut off, or not there at all, and would write less still.
+func whole(rr dns.RR) bool {
+	if rr.Header().Rdlength == 0 {
+		return false
+	}
+	wire := make([]byte, dns.Len(rr)+1) // as Msg.Pack does
+	n, err := dns.PackRR(rr, wire, 0, nil, false)
+	if err != nil {
+		return false
+	}
+	_, _, err = dns.UnpackRR(wire[:n], 0)
+	return err == nil
+}
+
 // authority is the zone's own SOA under a "no". A Windows machine that wants to
 // register its name learns from it which domain controller takes the update
 // (RFC 2136, section 4.3), so it must be the real one and not one of ours.
 func authority(reply *dns.Msg, z Zone) []dns.RR {
 	for _, rr := range reply.Ns {
 		owner := strings.ToLower(strings.TrimSuffix(rr.Header().Name, "."))
-		if _, is := rr.(*dns.SOA); is && rr.Header().Class == dns.ClassINET && z.holds(owner) {
+		if _, is := rr.(*dns.SOA); is && rr.Header().Class == dns.ClassINET && z.holds(owner) && whole(rr) {
 			return []dns.RR{rr}
 		}
 	}

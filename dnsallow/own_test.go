@@ -152,6 +152,37 @@ func TestTheSOAOfAForwardedZoneIsTheZonesOwn(t *testing.T) {
 	}
 }
 
+func TestRecordsOfEveryKindAreHandedOnWhole(t *testing.T) {
+	var zone []string
+	for _, data := range []string{
+		"A 10.0.0.5", "AAAA fd00::5", "MX 10 mail.school.local.", "NS dc1.school.local.", "PTR dc1.school.local.",
+		`TXT "" "a;b" "c\000\255"`, "SRV 0 100 389 dc1.school.local.", `NAPTR 1 1 "u" "sip" "!^.*$!sip:a@b!" .`, `CAA 0 issue "ca.school.example"`,
+		"HTTPS 1 . alpn=h2 ipv4hint=10.0.0.5", "TLSA 3 1 1 aabb", "DS 1 8 2 aabb", "DNSKEY 256 3 8 AQID", "NSEC next.school.local. A TXT",
+		"NSEC3PARAM 1 0 1 -", "LOC 52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m", `HINFO "PC" "Windows"`, "SSHFP 1 1 aabb", `TYPE65280 \# 2 aabb`,
+	} {
+		zone = append(zone, "all.school.local. 600 IN "+data)
+	}
+	w, controller := school(t)
+	controller.Zone(t, zone...)
+	for _, text := range zone {
+		rr, err := dns.NewRR(text)
+		require.NoError(t, err)
+		reply := w.ask(t, query("all.school.local.", rr.Header().Rrtype))
+		require.Len(t, reply.Answer, 1, text)
+		require.Equal(t, rr.String(), reply.Answer[0].String())
+	}
+	// What has no data, or half of them, is none.
+	controller.Handle("all.school.local", func(rw dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Answer = []dns.RR{
+			&dns.ANY{Hdr: dns.RR_Header{Name: "all.school.local.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 600}},
+			&dns.RFC3597{Hdr: dns.RR_Header{Name: "all.school.local.", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 600}, Rdata: "00"},
+		}
+		rw.WriteMsg(m)
+	})
+	require.Empty(t, w.ask(t, query("all.school.local.", dns.TypeA)).Answer)
+}
+
 func authorities(m *dns.Msg) []string {
 	var list []string
 	for _, rr := range m.Ns {
