@@ -96,7 +96,7 @@ func (a *Appliance) wrong() []alarm.Condition {
 	}
 	for _, c := range a.certificateChecks() {
 		if c.State != doctor.OK {
-			list = append(list, alarm.Condition{Kind: alarm.CertificateEnds, Subject: c.Name, Says: "Of " + c.Name + ": " + c.Says + ".", Fix: c.Fix})
+			list = append(list, alarm.Condition{Kind: alarm.CertificateEnds, Subject: c.Name, Says: c.Name + ": " + c.Says + ".", Fix: c.Fix})
 		}
 	}
 	if c := a.azureCheck(); c.State != doctor.OK {

@@ -1,14 +1,17 @@
 package appliance
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/appliance/alarm"
 	"gatehouse/internal/flow"
 	"gatehouse/policy"
 )
@@ -95,5 +98,17 @@ func TestASettingOfTheAlarmThatCannotBeIsToldWithTheSetting(t *testing.T) {
 			all += p.Message
 		}
 		require.Contains(t, all, says)
+	}
+}
+
+func TestEveryKindOfAlarmIsDocumented(t *testing.T) {
+	for page, form := range map[string]string{"../docs/troubleshooting.md": "| `%s` | ", "../docs/operations.md": "`%s`"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, kind := range alarm.Kinds() {
+			if kind != alarm.Test || page != "../docs/operations.md" {
+				require.Contains(t, string(text), fmt.Sprintf(form, kind), page)
+			}
+		}
 	}
 }

@@ -69,16 +69,16 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 		servers,
 	}
 	if ends := a.certificateChecks(); len(ends) > 0 {
-		checks = append(checks, doctor.Heading("certificates", ends...))
+		checks = append(checks, doctor.OwnHeading("certificates", ends...))
 	}
 	if doors := a.entrances.checks(); len(doors) > 0 {
-		checks = append(checks, doctor.Heading("published doors", doors...))
+		checks = append(checks, doctor.OwnHeading("published doors", doors...))
 	}
 	if behind := d.Published(ctx); len(behind) > 0 {
-		checks = append(checks, doctor.Heading("published servers", behind...))
+		checks = append(checks, doctor.OwnHeading("published servers", behind...))
 	}
 	if a.feed != nil {
-		checks = append(checks, doctor.Heading("syslog", a.feed.check(ctx), a.feed.lossCheck(a.Now())))
+		checks = append(checks, doctor.OwnHeading("syslog", a.feed.check(ctx), a.feed.lossCheck(a.Now())))
 	}
 	if len(a.Config.Upstreams) > 0 {
 		checks = append(checks, doctor.Heading("parent proxies", a.parentChecks(ctx)...))

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/appliance/doctor"
 	"gatehouse/internal/nettest"
 )
 
@@ -121,4 +122,5 @@ func TestACertificateThatCannotBeUsedKeepsNobodyElseFromServing(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := s.askSecurely(renewed, "localhost"); return err == nil }, nettest.Patience, 10*time.Millisecond)
 	_, ready = s.admin("GET", "/readyz")
 	require.Contains(t, ready, "warning: listen.dns_tls: its certificate ends on ", "those of tests are good for the day")
+	require.Equal(t, doctor.Warning, found(s.certificateChecks(), "DNS over TLS").State)
 }

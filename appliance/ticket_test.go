@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/appliance/doctor"
+	"gatehouse/dnsallow"
 	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 	"gatehouse/rules"
@@ -27,6 +28,11 @@ hosts = ["intranet.school.test", "*.groupcall.co.uk"]
 ports = 8443
 owner = "Owner Secret"
 because = "because secret"
+[[publish]]
+name    = "secret-door"
+clients = "emerge"
+listen  = "127.0.0.1:0"
+to      = "http://server.secret.test"
 `
 
 const ticketConfig = `
@@ -107,6 +113,9 @@ func (s *site) isATicket(t *testing.T, text string) {
 
 func TestAVeilNumbersTheSchoolsOwnAndLeavesTheRest(t *testing.T) {
 	c := DefaultConfig()
+	upstream, err := dnsallow.ParseUpstream("https://dns.test/abc123/dns-query")
+	require.NoError(t, err)
+	c.DNS.Upstreams = append(c.DNS.Upstreams, DNSServer{Upstream: upstream})
 	file, problems := rules.Load("rules.toml", []byte("version = 1\n[[client]]\nname = \"us\"\nfrom = \"81.2.69.0/24\"\n[[allow]]\nname = \"a\"\nhosts = \"portal.school.test\"\nclients = \"us\"\n"), rules.Env{})
 	require.NotNil(t, file, "%v", problems)
 	v := newVeil(&c, file.Policy, time.Now())
@@ -115,8 +124,9 @@ func TestAVeilNumbersTheSchoolsOwnAndLeavesTheRest(t *testing.T) {
 		{"again 10.20.0.5:443 and [fd00::5]:53", "again [internal 1]:443 and [[internal 2]]:53"},
 		{"81.2.69.142 is a client of ours, 81.2.70.1 is not", "[internal 3] is a client of ours, 81.2.70.1 is not"},
 		{"ask portal.school.test", "ask [internal 4]"},
+		{"https://dns.test/abc123/dns-query does not answer: Post \"https://dns.test/abc123/dns-query\"", "https://[internal 6][internal 5] does not answer: Post \"https://[internal 6][internal 5]\""},
 		{"at 2026-11-30T16:37:07Z, 12:00:00, ::ffff:10.20.0.5", "at 2026-11-30T16:37:07Z, 12:00:00, [internal 1]"},
-		{"dial tcp 192.168.1.1: refused; ::1: refused", "dial tcp [internal 5]: refused; [internal 6]: refused"},
+		{"dial tcp 192.168.1.1: refused; ::1: refused", "dial tcp [internal 7]: refused; [internal 8]: refused"},
 		{"2603:1020:5:402::171 answers", "2603:1020:5:402::171 answers"},
 		{"sha256 50fa0bcb13d1289b, version 1.2.3", "sha256 50fa0bcb13d1289b, version 1.2.3"},
 	} {

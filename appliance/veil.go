@@ -29,6 +29,7 @@ func newVeil(c *Config, p *policy.Policy, at time.Time) *veil {
 	}
 	for _, s := range c.DNS.Upstreams {
 		v.hide(nameIn(s.String()))
+		v.hide(pathIn(s.String()))
 	}
 	for _, h := range c.DNS.Hosts {
 		v.hide(h.Name.String())
@@ -70,6 +71,16 @@ func nameIn(server string) string {
 		return u.Hostname()
 	}
 	return ""
+}
+
+// pathIn is the path of a server that is asked over HTTPS, where it is not the one
+// that all have: often it names the customer.
+func pathIn(server string) string {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "https" || u.Path == "/dns-query" {
+		return ""
+	}
+	return u.EscapedPath()
 }
 
 // private reports whether an address means nothing outside of the school.

@@ -29,6 +29,11 @@ const (
 	Test            Kind = "test"
 )
 
+// Kinds are all there are.
+func Kinds() []Kind {
+	return []Kind{AgentRefused, RulesNotLoaded, CertificateEnds, AzureOld, PackNotReady, DiskFull, LogDropped, Test}
+}
+
 // Condition is something that is wrong.
 type Condition struct {
 	Kind    Kind   `json:"kind"`

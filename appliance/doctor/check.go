@@ -40,6 +40,8 @@ type Check struct {
 	// Way says that the parts are the steps to one place, each of which needs
 	// those before it.
 	Way bool `json:"way,omitempty"`
+	// Own says that it concerns the school alone, and no vendor of a pack.
+	Own bool `json:"-"`
 }
 
 // Heading is a Check that is as good as its parts.
@@ -95,11 +97,18 @@ func NewReport(at time.Time, ready map[string]bool, checks ...*Check) Report {
 	return Report{At: at, State: Heading("", checks...).State, Checks: checks, Ready: ready}
 }
 
-// Packs is the report without what concerns rules of the school's own.
+// OwnHeading is a Heading over what concerns the school alone.
+func OwnHeading(name string, parts ...*Check) *Check {
+	c := Heading(name, parts...)
+	c.Own = true
+	return c
+}
+
+// Packs is the report without what concerns the school alone, like its own rules.
 func (r Report) Packs() Report {
 	var checks []*Check
 	for _, c := range r.Checks {
-		if c.Name != nameOf("") {
+		if !c.Own {
 			checks = append(checks, c)
 		}
 	}

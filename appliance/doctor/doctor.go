@@ -149,6 +149,7 @@ func (d *Doctor) Requirements(ctx context.Context) (checks []*Check, ready map[s
 		}
 		join = append(join, func() {
 			c := Heading(nameOf(pack), parts...)
+			c.Own = pack == ""
 			if pack != "" {
 				ready[pack] = d.NoNames == "" && severity[c.State] < severity[Warning]
 			}
