@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -255,4 +256,10 @@ func TestFlights(t *testing.T) {
 		require.NoError(t, err)
 		require.Same(t, good, f)
 	})
+}
+
+// Facts with one address are one piece of memory of 160 octets, and there are tens
+// of thousands of them.
+func TestFactsAreSmall(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(facts{})+unsafe.Sizeof(address{}), uintptr(160))
 }
