@@ -186,7 +186,7 @@ func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle ti
 	line := tcpLine{conn: conn}
 	room := make(chan struct{}, pipelined)
 	for {
-		conn.SetReadDeadline(time.Now().Add(idle))
+		wait(conn, idle)
 		if ctx.Err() != nil { // it ended before the deadline was set anew
 			return
 		}
@@ -202,6 +202,18 @@ func (s *Server) converse(ctx, questions context.Context, conn net.Conn, idle ti
 			defer func() { <-room }()
 			line.write(s.respondOn(questions, packet, conn))
 		})
+	}
+}
+
+// wait gives a connection so long to bring the next message. Who reads from TLS also
+// writes: its handshake, and the answer to each KeyUpdate (RFC 8446, section 4.6.3). A
+// client that takes none of that would hold up the reader, and the end of the gate, for
+// as long as it likes.
+func wait(conn net.Conn, idle time.Duration) {
+	until := time.Now().Add(idle)
+	conn.SetReadDeadline(until)
+	if _, secure := conn.(*tls.Conn); secure {
+		conn.SetWriteDeadline(until)
 	}
 }
 

@@ -191,6 +191,31 @@ func TestAdmissionForgetsWhoHasLeft(t *testing.T) {
 	require.Zero(t, a.under)
 }
 
+// Who reads from TLS writes, too: a client that says hello and takes nothing of what
+// is said to it is waited for no longer than one that is silent.
+func TestAClientThatTakesNothingOfTLSIsNotWaitedFor(t *testing.T) {
+	w := open(t, nettest.NewDNS(t, schoolZone...), schoolRules(t))
+	client, end := net.Pipe() // which holds nothing: what is written waits for its reader
+	defer client.Close()
+	config := &tls.Config{Certificates: []tls.Certificate{nettest.SelfSigned(t, nil, "localhost")}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.converse(t.Context(), t.Context(), tls.Server(&watched{Conn: end}, config), time.Second)
+	}()
+	go tls.Client(onlyTalks{client}, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("it is still waited for")
+	}
+}
+
+// onlyTalks never reads.
+type onlyTalks struct{ net.Conn }
+
+func (c onlyTalks) Read([]byte) (int, error) { return 0, io.EOF }
+
 // RFC 7830, section 4, and RFC 8467: over TLS a padded question has a padded reply;
 // in the clear there is nothing to hide.
 func TestAPaddedQuestionOverTLSHasAPaddedReply(t *testing.T) {
