@@ -195,6 +195,18 @@ func TestAnUpstreamWithANameIsFoundThroughTheOthers(t *testing.T) {
 	require.ErrorIs(t, err, errNotLocated)
 }
 
+func TestWhereAnUpstreamWasBeforeIsForgotten(t *testing.T) {
+	u, l := upstream(t, "https://dns.quad9.net/dns-query"), new(lines)
+	for i := range byte(9) {
+		at := netip.AddrFrom4([4]byte{192, 0, 2, i})
+		l.remember(u, foundAddr{addr: at})
+		first := l.transport(u.at(at))
+		l.remember(u, foundAddr{addr: at})
+		require.Same(t, first, l.transport(u.at(at)), "it is where it was")
+		require.Len(t, l.https, 1)
+	}
+}
+
 func TestAnswersOverHTTPSThatAreNone(t *testing.T) {
 	s := newSecure(t, asked+". 300 IN A 13.74.107.71")
 	followed := atomic.Bool{}

@@ -47,9 +47,15 @@ func (l *lines) known(u Upstream, x *exchanger) (netip.Addr, bool) {
 	return f.addr, ok && x.now().Before(f.until)
 }
 
+// remember also hangs up where the upstream was before: whoever was asked for its
+// name may say another address each time.
 func (l *lines) remember(u Upstream, f foundAddr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if before := u.at(l.found[u].addr); before.addr.Addr() != f.addr && l.https[before] != nil {
+		l.https[before].CloseIdleConnections()
+		delete(l.https, before)
+	}
 	if l.found == nil {
 		l.found = map[Upstream]foundAddr{}
 	}
