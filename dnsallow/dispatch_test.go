@@ -51,6 +51,41 @@ func TestWhatIsUnderWayOccupiesNoGoroutine(t *testing.T) {
 	require.Equal(t, 1, up.Asked(asked, "A"))
 }
 
+// A name that a client asks for and a tunnel leads to, at the same time, is one
+// question to the upstream, whoever of them was first.
+func TestTheProxyWaitsForWhatIsUnderWayByPost(t *testing.T) {
+	up := nettest.NewDNS(t, asked+". 300 IN A 93.184.216.34")
+	release := make(chan struct{})
+	up.Handle(asked, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.Question[0].Qtype == dns.TypeA {
+			nettest.Slow(release, up.HonestHandler)(w, q)
+			return
+		}
+		up.HonestHandler(w, q)
+	})
+	w := askedByPost(t, up)
+	var reply *dns.Msg
+	var permits []policy.Permit
+	var both sync.WaitGroup
+	both.Go(func() { reply = w.ask(t, query(asked+".", dns.TypeA)) })
+	require.Eventually(t, func() bool { return up.Asked(asked, "A") == 1 }, patience, time.Millisecond)
+	passage := permit(t, w.live.Policy(), machine, asked, 443, w.clock.Now())
+	both.Go(func() { permits, _, _ = w.resolver.Resolve(t.Context(), passage) })
+	require.Eventually(t, func() bool {
+		fs := &w.resolver.flights
+		fs.mu.Lock()
+		defer fs.mu.Unlock()
+		f := fs.aloft[question{asked, dns.TypeA}]
+		return f != nil && f.landed != nil
+	}, patience, time.Millisecond, "the proxy waits")
+	close(release)
+	both.Wait()
+	require.Equal(t, []string{"A 93.184.216.34"}, answers(reply))
+	require.Equal(t, []string{"93.184.216.34"}, addrs(permits))
+	require.Equal(t, 1, up.Asked(asked, "A"))
+	require.Equal(t, 1, up.Asked(asked, "AAAA"))
+}
+
 // What a goroutine has to go on with.
 func TestWhatComesByPostAndIsNoAnswerIsGoneOnWith(t *testing.T) {
 	honest := []string{asked + ". 300 IN A 93.184.216.34"}
