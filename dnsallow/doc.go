@@ -21,10 +21,12 @@
 // together.
 //
 // An upstream is asked by a letter. Clients' letters over UDP wait in a postbox, in
-// one epoll set, and occupy no goroutine (dispatch, postbox); those of the proxy in
-// the goroutine that wants to know. Only where an upstream fails or takes long do
-// others race it (exchange). What the answers led to is in a book of its own, Told,
-// for those who see only addresses.
+// one epoll set, and occupy no goroutine (dispatch, postbox); a courier carries one
+// after another, each from a port of its own. Those of the proxy wait in the
+// goroutine that wants to know. What nearly every upstream says is read from the
+// bytes of its packet (readFacts), all else by miekg/dns. Only where an upstream
+// fails or takes long do others race it (exchange). What the answers led to is in a
+// book of its own, Told, for those who see only addresses.
 //
 // What the package is not: a recursive resolver (it asks others to recurse), a
 // validator of DNSSEC, or a place where anything is decided: package policy
