@@ -51,14 +51,19 @@ func TestTheFileOfDefaultsNamesEveryKey(t *testing.T) {
 
 // eachKey calls f with the path of every key of a table.
 func eachKey(table reflect.Type, prefix string, f func(path string)) {
+	eachField(table, prefix, func(path string, _ reflect.Type) { f(path) })
+}
+
+// eachField calls f with the path of every key of a table, and with its type.
+func eachField(table reflect.Type, prefix string, f func(path string, of reflect.Type)) {
 	for i := range table.NumField() {
 		field := table.Field(i)
 		path := prefix + field.Tag.Get("toml")
 		if field.Type.Kind() == reflect.Struct && strings.HasSuffix(field.Type.Name(), "Config") {
-			eachKey(field.Type, path+".", f)
+			eachField(field.Type, path+".", f)
 			continue
 		}
-		f(path)
+		f(path, field.Type)
 	}
 }
 

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -86,6 +87,43 @@ func requireDefaults(t *testing.T, where, text string) {
 		dropEmptyLists(reflect.ValueOf(list).Elem())
 	}
 	require.Equal(t, &want, parsed)
+}
+
+// TestEveryKeyOfAListOfTablesIsDocumented looks for the keys of [[upstream]] and its
+// like in the examples of the reference: the block of defaults cannot name them.
+func TestEveryKeyOfAListOfTablesIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	named := map[string]bool{}
+	lists := map[string]reflect.Type{}
+	eachField(reflect.TypeFor[Config](), "", func(path string, of reflect.Type) {
+		if of.Kind() == reflect.Slice && of.Elem().Kind() == reflect.Struct && of.Elem().NumField() > 0 && of.Elem().Field(0).Tag.Get("toml") != "" {
+			lists[path] = of.Elem()
+		}
+	})
+	require.Len(t, lists, 3, "and each is among the exceptions of requireDefaults")
+	for _, block := range tomlBlock.FindAllStringSubmatch(string(text), -1) {
+		if rulesVersion.MatchString(block[1]) {
+			continue
+		}
+		var c Config
+		at, problems := rules.Decode("docs/operations.md", []byte(block[1]), &c)
+		require.Empty(t, problems)
+		for list, table := range lists {
+			for i := range 8 {
+				eachField(table, "", func(key string, _ reflect.Type) {
+					if at.Has(fmt.Sprintf("%s[%d].%s", list, i, key)) {
+						named[list+"."+key] = true
+					}
+				})
+			}
+		}
+	}
+	for list, table := range lists {
+		eachField(table, "", func(key string, _ reflect.Type) {
+			require.True(t, named[list+"."+key], "docs/operations.md does not show %s of [[%s]]", key, list)
+		})
+	}
 }
 
 func TestEveryCodeOfTheConfigurationIsDocumented(t *testing.T) {
