@@ -167,7 +167,7 @@ func (p *Policy) judge(f *facts) Verdict {
 // reason, or expired, where a rule past its day would have got further.
 func (p *Policy) allowing(f *facts, s *survey) Verdict {
 	live, past := furthest{index: math.MaxInt32}, furthest{index: math.MaxInt32}
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
 		switch {
 		case r.Deny:
@@ -223,7 +223,7 @@ func (p *Policy) typesInForce(f *facts, s *survey) bool {
 		return true
 	}
 	carried, all := false, true
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
 		if !r.Deny && !r.expired(f.at) && r.fell(c, f, s) == stepEnd {
 			carried, all = true, all && r.Types != nil
@@ -240,7 +240,7 @@ func (p *Policy) leadsTo(f *facts, s *survey) bool {
 		return pub.allow.addresses.permits(f.addr, s.standing, f.dest.Host)
 	}
 	leads := false
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
 		leads = !r.Deny && !r.expired(f.at) && r.addresses.permits(f.addr, s.standing, f.dest.Host)
 		return !leads

@@ -11,7 +11,7 @@ func (p *Policy) denying(f *facts, s *survey) *Rule {
 		return nil
 	}
 	first := int32(math.MaxInt32)
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		if c.rule < first && p.rules[c.rule].denies(c, f, s) {
 			first = c.rule
 		}

@@ -13,19 +13,21 @@ type facts struct {
 	at      time.Time
 	surface Surface
 	known   knowledge
+	tunnel  bool // its inside is not known
+	secure  bool
+	body    bool
+	typed   bool // some rule that bears on the passage speaks of media types
+	family  Family
 	client  netip.Addr // unmapped
-	dest    Dest
-	near    nearby // the rules of dest.Host
-	publish string // the publication that was asked, of the surface Publish
+	dest    Dest       // for good
+	near    nearby     // the rules of dest.Host
+	publish string     // the publication that was asked, of the surface Publish
 	// listed is the policy that permits the client whatever the day; nil: it is to
 	// be asked.
 	listed *Policy
 
-	tunnel  bool // a tunnel: its inside is not known
 	opening Opening
 
-	secure  bool
-	body    bool
 	method  string
 	path    Path
 	upload  MediaType
@@ -37,8 +39,6 @@ type facts struct {
 	addr    netip.Addr
 
 	mediaType MediaType
-	family    Family
-	typed     bool // some rule that bears on the passage speaks of media types
 }
 
 // knowledge says which facts are known; host and client always are.

@@ -165,7 +165,6 @@ func parent(name string) string {
 // a passage.
 type nearby struct {
 	index *hostIndex // whose word this is; nil: nobody has looked
-	host  Host
 	found [nearbyLists][]candidate
 	n     int
 }
@@ -174,12 +173,13 @@ type nearby struct {
 // is looked up anew each time.
 const nearbyLists = 4
 
-// look fills in nearby, unless it already tells of this host by this index.
+// look fills in nearby, unless it already tells by this index. The host is the same
+// each time.
 func (n *nearby) look(x *hostIndex, h Host) {
-	if n.index == x && n.host == h {
+	if n.index == x {
 		return
 	}
-	n.index, n.host, n.n = x, h, 0
+	n.index, n.n = x, 0
 	x.lists(h, func(list []candidate) bool {
 		if len(list) == 0 {
 			return true
@@ -192,10 +192,10 @@ func (n *nearby) look(x *hostIndex, h Host) {
 	})
 }
 
-// each calls f with every candidate until f returns false.
-func (n *nearby) each(f func(candidate) bool) {
+// each calls f with every candidate of the host until f returns false.
+func (n *nearby) each(h Host, f func(candidate) bool) {
 	if n.n > nearbyLists {
-		n.index.each(n.host, f)
+		n.index.each(h, f)
 		return
 	}
 	for _, list := range n.found[:n.n] {

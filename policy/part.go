@@ -41,7 +41,7 @@ func (p *Policy) JudgesParts(permit Permit) bool {
 		return r.Uploads != nil && !r.expired(f.at) && r.names(f.client) && (r.Deny || f.surface != Publish)
 	}
 	found := slices.ContainsFunc(p.everywhere, func(i int32) bool { return speaks(&p.rules[i]) })
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		found = found || speaks(&p.rules[c.rule])
 		return !found
 	})

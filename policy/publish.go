@@ -234,7 +234,7 @@ func (p *Policy) surveyPublished(f *facts, pub *publication) survey {
 			first = i
 		}
 	}
-	f.near.each(func(c candidate) bool { note(c.rule); return true })
+	f.near.each(f.dest.Host, func(c candidate) bool { note(c.rule); return true })
 	for _, i := range p.everywhere {
 		note(i)
 	}

@@ -44,7 +44,7 @@ func (p *Policy) survey(f *facts) survey {
 	var live, past Protocol
 	var never, always, inner bool
 	speaks := int32(math.MaxInt32)
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
 		gone := r.expired(f.at)
 		f.typed = f.typed || r.Types != nil
@@ -146,7 +146,7 @@ const globWindow = 1024
 // eachBinding calls yield with every entry of a window of globs whose allow
 // fits host, client, port and protocol; bit is the glob's place in the window.
 func (p *Policy) eachBinding(f *facts, window int, yield func(r *rule, b binding, bit uint)) {
-	f.near.each(func(c candidate) bool {
+	f.near.each(f.dest.Host, func(c candidate) bool {
 		r := &p.rules[c.rule]
 		if len(r.binding) == 0 || r.expired(f.at) || !r.names(f.client) || !r.listsPort(c, f.dest.Port) {
 			return true

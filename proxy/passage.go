@@ -22,16 +22,17 @@ const longPassage = time.Minute
 // The lock is for those who look on, too: the reviewer and the sweeper.
 type passage struct {
 	server *Server
-	mu     sync.Mutex    // guards all below
-	record *flow.Record  // the book's once the passage has ended
+	mu     sync.Mutex // guards all below
+	// record is the book's once the passage has ended. Its End is set before that where
+	// the passage is being broken off, and says why.
+	record *flow.Record
 	permit policy.Permit // the newest; only the carrier and his upload change it
 	// opaque: a tunnel nobody looks into, so that Inspect ends it.
 	opaque bool
+	ended  bool
 	// entrance is the published door that the passage came through; nil elsewhere.
 	entrance *Entrance
 	cut      func() // breaks off what carries the passage
-	stopped  string // why it was broken off: an End of flow.Record
-	ended    bool
 
 	older, younger *passage // in the registry, whose lock guards them
 }
@@ -98,7 +99,7 @@ func (s *Server) begin(p *passage, surface policy.Surface, client netip.Addr, in
 	}
 	p.mu.Lock()
 	p.server, p.cut, p.opaque = s, cut, surface != policy.HTTP && surface != policy.Publish
-	p.record, p.permit, p.stopped, p.ended = record, policy.Permit{}, "", false
+	p.record, p.permit, p.ended = record, policy.Permit{}, false
 	p.mu.Unlock()
 	s.deps.Book.Opened(surface)
 	s.passages.add(p)
@@ -132,7 +133,7 @@ func (p *passage) note(fill func(*flow.Record)) {
 func (p *passage) settle(v policy.Verdict, permit *policy.Permit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped == "" {
+	if !p.stopped() {
 		p.record.Verdict, p.permit = v, *permit
 		p.record.Protocol = v.Protocol
 	}
@@ -144,7 +145,7 @@ func (p *passage) narrow(judge func(policy.Permit) (policy.Verdict, policy.Permi
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, permit := judge(p.permit)
-	if v.Allowed() && p.stopped == "" {
+	if v.Allowed() && !p.stopped() {
 		p.permit = permit
 	}
 	return v
@@ -176,12 +177,16 @@ func (p *passage) stop(end string) (cut func()) {
 	return p.halt(end)
 }
 
+// stopped reports whether the passage is being, or was, broken off; once it has ended it
+// reports true. p.mu is held.
+func (p *passage) stopped() bool { return p.record.End != "" }
+
 // halt is stop; p.mu is held.
 func (p *passage) halt(end string) (cut func()) {
-	if p.ended || p.stopped != "" {
+	if p.ended || p.stopped() {
 		return nil
 	}
-	p.stopped = end
+	p.record.End = end
 	id := p.record.ID
 	return func() {
 		p.mu.Lock()
@@ -198,7 +203,7 @@ func (p *passage) halt(end string) (cut func()) {
 func (p *passage) handTo(cut func()) {
 	p.mu.Lock()
 	p.cut = cut
-	stopped := p.stopped != ""
+	stopped := p.stopped()
 	p.mu.Unlock()
 	if stopped {
 		cut()
@@ -243,9 +248,8 @@ func (p *passage) end(end string) {
 	}
 	p.ended = true
 	r := p.record
-	r.End = end
-	if p.stopped != "" {
-		r.End = p.stopped
+	if r.End == "" {
+		r.End = end
 	}
 	r.Duration = p.server.deps.Now().Sub(r.Time)
 	p.mu.Unlock()
