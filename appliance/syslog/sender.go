@@ -25,7 +25,7 @@ const (
 	// dialTime and writeTime bound an attempt.
 	dialTime  = 20 * time.Second
 	writeTime = 10 * time.Second
-	// partingTime is how long the last messages may take at the end.
+	// partingTime is how long the last messages may take at the end, all of them.
 	partingTime = time.Second
 	// datagramLife is how long datagrams go to one address before the server's name
 	// is asked for again: nobody says that it has moved.
@@ -54,6 +54,9 @@ type Sender struct {
 	pause    time.Duration // before the next attempt, should this one fail
 	hasty    bool          // the server hung up at once, last time
 	stopping chan struct{}
+	parting  time.Time       // when all has to be over; set when stopping is closed
+	life     context.Context // of attempts: it ends then
+	end      context.CancelFunc
 	lost     atomic.Uint64
 	trouble  atomic.Pointer[error]
 }
@@ -69,7 +72,9 @@ func New(c Config) *Sender {
 	if c.Wait == nil {
 		c.Wait = time.After
 	}
-	return &Sender{Config: c, stopping: make(chan struct{})}
+	s := &Sender{Config: c, stopping: make(chan struct{})}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 // Lost is the number of messages that were too long for the way they had to go.
@@ -95,7 +100,9 @@ func (s *Sender) Write(lines []byte) (sent int, err error) {
 			s.works()
 			continue
 		}
-		s.hangUp()
+		if c := s.letGo(); c != nil {
+			c.abandon()
+		}
 		s.fails(err)
 		select {
 		case <-s.stopping:
@@ -156,16 +163,17 @@ func (s *Sender) stream(lines []byte) (sent int, err error) {
 	return sent, err
 }
 
-// allow gives the connection time for a write, little of it once it has to end.
+// allow gives the connection time for a write; once it has to end, what is left.
 func (s *Sender) allow(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	until := time.Now().Add(d)
 	select {
 	case <-s.stopping:
-		d = partingTime
+		until = s.parting
 	default:
 	}
-	s.conn.SetWriteDeadline(time.Now().Add(d))
+	s.conn.SetWriteDeadline(until)
 }
 
 // connect sees to it that there is a connection that holds.
@@ -185,8 +193,11 @@ func (s *Sender) connect() error {
 			s.hangUp()
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
+	ctx, cancel := context.WithTimeout(s.life, dialTime)
 	defer cancel()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	conn, err := s.Dial(ctx)
 	if err != nil {
 		return err
@@ -198,13 +209,17 @@ func (s *Sender) connect() error {
 }
 
 func (s *Sender) hangUp() {
-	s.mu.Lock()
-	c := s.conn
-	s.conn = nil
-	s.mu.Unlock()
-	if c != nil {
+	if c := s.letGo(); c != nil {
 		c.close()
 	}
+}
+
+// letGo is the connection there was, if any. It is the caller's.
+func (s *Sender) letGo() (c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, s.conn = s.conn, nil
+	return c
 }
 
 // works notes that messages go out. Of a server that hung up at once last time
@@ -230,19 +245,24 @@ func (s *Sender) fails(err error) {
 	s.pause = min(max(2*s.pause, firstPause), lastPause)
 }
 
-// Stop has Write wait for nobody any more. It may be called from anywhere, once.
+// Stop has Write wait for nobody any more: not for a pause to end, and for a server
+// that lets nobody in or takes nothing not for long. It may be called from anywhere,
+// once.
 func (s *Sender) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.parting = time.Now().Add(partingTime)
 	close(s.stopping)
 	if s.conn != nil {
-		s.conn.SetWriteDeadline(time.Now().Add(partingTime))
+		s.conn.SetWriteDeadline(s.parting)
 	}
+	time.AfterFunc(partingTime, s.end)
 }
 
 // Close ends the connection; TLS says good-bye (RFC 5425, section 4.4). Nobody may
 // write any more.
 func (s *Sender) Close() error {
+	s.end()
 	s.hangUp()
 	return nil
 }
@@ -276,6 +296,15 @@ func (c *connection) why() error {
 		return errors.New("the server hung up at once")
 	}
 	return c.err
+}
+
+// abandon closes a connection that has failed: TLS says no good-bye, for which it
+// would wait until there is room.
+func (c *connection) abandon() {
+	if secure, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		secure.NetConn().Close()
+	}
+	c.close()
 }
 
 func (c *connection) close() {

@@ -290,6 +290,76 @@ func TestAServerThatTakesNothingHoldsUpNoEnd(t *testing.T) {
 	require.ErrorIs(t, <-done, os.ErrDeadlineExceeded)
 }
 
+// A server that takes the connection and says nothing is waited for while TLS is begun.
+func TestAServerThatLetsNobodyInHoldsUpNoEnd(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	b := newBench(t, TLS, func(ctx context.Context) (net.Conn, error) {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	done := b.writing(messages(0, 9))
+	<-begun
+	go func() { <-b.waits }()
+	b.Stop()
+	require.ErrorIs(t, <-done, context.Canceled, "not the time of an attempt, which is longer")
+	go func() { <-b.waits }()
+	_, err := b.Write(messages(9, 12))
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, begun, "it is not asked again")
+}
+
+// farewells is TLS that counts whether it is asked to say good-bye.
+type farewells struct {
+	net.Conn
+	raw *raw
+}
+
+func (f farewells) NetConn() net.Conn { return f.raw }
+
+func (f farewells) Close() error {
+	if !f.raw.closed {
+		f.raw.waited = true
+	}
+	return f.raw.Close()
+}
+
+// raw is what TLS is spoken over.
+type raw struct {
+	net.Conn
+	closed, waited bool
+}
+
+func (r *raw) Close() error {
+	r.closed = true
+	return r.Conn.Close()
+}
+
+func TestNoGoodByeIsSaidToWhoTakesNothing(t *testing.T) {
+	for what, failing := range map[string]bool{"a server that failed": true, "a server that takes all": false} {
+		t.Run(what, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			conn := &raw{Conn: near}
+			b := newBench(t, TLS, func(context.Context) (net.Conn, error) { return farewells{near, conn}, nil })
+			done := b.writing(messages(0, 1))
+			if failing {
+				_, err := far.Read(make([]byte, 1)) // the write has begun
+				require.NoError(t, err)
+				go func() { <-b.waits }()
+				b.Stop()
+				require.ErrorIs(t, <-done, os.ErrDeadlineExceeded)
+			} else {
+				expect(t, far, frame(0))
+				require.NoError(t, <-done)
+			}
+			require.NoError(t, b.Close())
+			require.True(t, conn.closed)
+			require.Equal(t, !failing, conn.waited)
+		})
+	}
+}
+
 func TestAServersNameIsAskedForAgainWhereDatagramsTellNothing(t *testing.T) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
