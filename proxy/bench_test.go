@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"gatehouse/internal/flow"
 	"gatehouse/policy"
 )
 
@@ -22,6 +24,11 @@ import (
 
 // benchGate starts a gate that permits www on a port, for as long as b runs.
 func benchGate(b testing.TB, port int, change ...func(*policy.Rule)) (addr string) {
+	return benchGateWith(b, port, &flow.Book{}, change...)
+}
+
+// benchGateWith starts one that writes its passages down.
+func benchGateWith(b testing.TB, port int, book *flow.Book, change ...func(*policy.Rule)) (addr string) {
 	if _, timed := b.(*testing.B); timed {
 		poisonHeads = false // costs more than what is measured
 		b.Cleanup(func() { poisonHeads = true })
@@ -32,7 +39,7 @@ func benchGate(b testing.TB, port int, change ...func(*policy.Rule)) (addr strin
 	}
 	live := &policy.Live{}
 	live.Swap(p)
-	s := New(Config{}, Deps{Policy: live, Resolver: knownAddress{}})
+	s := New(Config{}, Deps{Policy: live, Resolver: knownAddress{}, Book: book})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -139,6 +146,20 @@ func processorTime() time.Duration {
 func BenchmarkGETKeptAlive(b *testing.B) {
 	port := benchOrigin(b, "\r\n\r\n", benchAnswer)
 	benchGET(b, benchGate(b, port, plainHTTP), benchRequest(www, port))
+}
+
+// The same with the decision log in a file: what it costs of a request, the writing
+// included.
+func BenchmarkGETKeptAliveWrittenDown(b *testing.B) {
+	log := flow.NewLog(flow.LogConfig{Out: flow.NewFile(flow.FileConfig{Path: filepath.Join(b.TempDir(), "decisions.log"), Days: 90, Bytes: 1 << 30})})
+	ctx, cancel := context.WithCancel(context.Background())
+	var writing sync.WaitGroup
+	writing.Go(func() { log.Run(ctx) })
+	port := benchOrigin(b, "\r\n\r\n", benchAnswer)
+	benchGET(b, benchGateWith(b, port, &flow.Book{Sinks: []flow.Sink{log}}, plainHTTP), benchRequest(www, port))
+	cancel()
+	writing.Wait()
+	b.ReportMetric(float64(log.Dropped()), "dropped")
 }
 
 func BenchmarkGETDenied(b *testing.B) {

@@ -18,7 +18,7 @@ type Search struct {
 	Most  int                // how many Records are wanted
 	Lines int                // how many lines are looked through, the newest first
 
-	rare *needle // of Marks, what is looked for; nil: not chosen yet
+	needles []needle // of Marks, the rarest first; nil: not made yet
 }
 
 // Mark is how a field with a value of plain letters stands in a line of JSON; nil
@@ -122,11 +122,11 @@ func (s *Search) marked(lines []byte, found *[]*Record) {
 	}
 	s.Lines -= n
 	var spans [][2]int
-	if s.rare == nil {
-		s.rare = rarest(s.Marks, lines)
+	if s.needles == nil {
+		s.needles = needles(s.Marks, lines)
 	}
 	for at := 0; ; {
-		i := s.rare.index(lines[at:])
+		i := s.needles[0].index(lines[at:])
 		if i < 0 {
 			break
 		}
@@ -139,7 +139,7 @@ func (s *Search) marked(lines []byte, found *[]*Record) {
 	}
 	for _, span := range slices.Backward(spans) {
 		line := lines[span[0]:span[1]]
-		if len(*found) < s.Most && !slices.ContainsFunc(s.Marks, func(m []byte) bool { return !bytes.Contains(line, m) }) {
+		if len(*found) < s.Most && !slices.ContainsFunc(s.needles[1:], func(n needle) bool { return n.index(line) < 0 }) {
 			s.line(line, found)
 		}
 	}

@@ -102,16 +102,19 @@ func TestANeedleIsFoundWhereItStands(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := []byte(rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 0, 40, -1).Draw(t, "in"))
 		text := []byte(rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 1, 4, -1).Draw(t, "text"))
-		n := rarest([][]byte{text}, s)
+		n := needles([][]byte{text}, s)[0]
 		require.Equal(t, bytes.Index(s, text), n.index(s))
+		require.Equal(t, bytes.Count(s, text), n.count(s))
 	})
 }
 
-func TestWhatIsLookedForIsTheRarestMark(t *testing.T) {
-	block := []byte(strings.Repeat(`"verdict":"denied","rule":"x"`, 9))
-	marks := [][]byte{[]byte(`"verdict":"denied"`), []byte("deni"), []byte("q"), []byte("zebra")}
-	require.Equal(t, "zebra", string(rarest(marks, block).text))
-	require.Equal(t, `"verdict":"denied"`, string(rarest(marks[:2], block).text))
+func TestWhatIsLookedForFirstIsTheRarestMark(t *testing.T) {
+	block := []byte(strings.Repeat(`"verdict":"denied","rule":"x"`, 9) + "q")
+	var order []string
+	for _, n := range needles([][]byte{[]byte(`"verdict":"denied"`), []byte("q"), []byte("deni"), []byte("zebra")}, block) {
+		order = append(order, string(n.text))
+	}
+	require.Equal(t, []string{"zebra", "q", `"verdict":"denied"`, "deni"}, order)
 }
 
 func BenchmarkSearchOf100000LinesForWhatIsNotThere(b *testing.B) {
