@@ -115,7 +115,7 @@ func (v Review) CSV(w io.Writer) error {
 
 // inert keeps a spreadsheet from reading a cell as a formula.
 func inert(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+	if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
 		return "'" + cell
 	}
 	return cell

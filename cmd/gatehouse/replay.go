@@ -18,12 +18,13 @@ func newReplay() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay LOG…",
 		Short: "say what the rules would have decided about passages of the past",
-		Long: `replay reads decision logs (JSON; "-" is standard input), asks the rules about each
-passage again, as of today, and tells what would be decided otherwise: first what
-would be refused, the most frequent first. Ask it before new rules are applied.
+		Long: `replay reads decision logs (JSON, with the pieces they are rotated into; "-" is
+standard input), asks the rules about each passage again, as of today, and tells
+what would be decided otherwise: first what would be refused, the most frequent
+first. Ask it before new rules are applied.
 What no rules decide, or the log does not tell, is counted and not judged.
 Exit code: 0 nothing would be decided otherwise, 1 something would, 2 error.`,
-		Example: "  gatehouse replay --rules new.toml /var/log/gatehouse/decisions.log*",
+		Example: "  gatehouse replay --rules new.toml /var/log/gatehouse/decisions.log",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, logs []string) error {
 			files, err := appliance.Locate(config, rulesFile)
@@ -45,6 +46,9 @@ func replay(cmd *cobra.Command, files appliance.Files, logs []string, asJSON boo
 		return err
 	}
 	y := appliance.NewReplay(loaded.Policy, time.Now())
+	if logs, err = withPieces(logs); err != nil {
+		return fmt.Errorf("%w; name decision logs that can be read", err)
+	}
 	for _, path := range logs {
 		if err := readFrom(cmd, path, y.Read); err != nil {
 			return fmt.Errorf("%w; name decision logs that can be read", err)

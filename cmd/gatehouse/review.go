@@ -35,7 +35,7 @@ Exit code: 0 done, 2 a file cannot be read.`,
 	configFlag(c, &f.config)
 	rulesFlag(c, &f.rules)
 	c.Flags().StringVar(&f.format, "format", "text", "text, csv or html")
-	c.Flags().StringArrayVar(&f.logs, "log", nil, "a decision log (JSON); may be given several times")
+	c.Flags().StringArrayVar(&f.logs, "log", nil, "a decision log (JSON), read with the pieces it is rotated into; may be given several times")
 	c.Flags().IntVar(&f.days, "days", 30, "a rule that ends within so many days ends soon")
 	return c
 }
@@ -54,7 +54,11 @@ func review(cmd *cobra.Command, f reviewFlags) error {
 		return err
 	}
 	var book *rules.Book
-	for _, path := range f.logs {
+	logs, err := withPieces(f.logs)
+	if err != nil {
+		return fmt.Errorf("--log: %w; name a decision log that can be read", err)
+	}
+	for _, path := range logs {
 		if book == nil {
 			book = &rules.Book{}
 		}

@@ -181,6 +181,16 @@ func (f *File) finish() error {
 	}
 }
 
+// Pieces are the names of the finished pieces of the log at path, oldest first;
+// none where there are none, or no folder.
+func Pieces(path string) (names []string, err error) {
+	pieces, err := (&File{FileConfig: FileConfig{Path: path}}).pieces()
+	for _, p := range pieces {
+		names = append(names, p.path)
+	}
+	return names, err
+}
+
 type piece struct {
 	path    string
 	at      time.Time // by its name

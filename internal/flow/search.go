@@ -40,15 +40,11 @@ const searchBlock = 256 << 10
 // passed over. What cannot be read ends the search: what was found until then is
 // given.
 func (s Search) Newest(ctx context.Context, path string) (found []*Record, err error) {
-	older, err := (&File{FileConfig: FileConfig{Path: path}}).pieces()
+	names, err := Pieces(path)
 	if err != nil {
 		return nil, err
 	}
-	names := []string{path}
-	for _, p := range slices.Backward(older) {
-		names = append(names, p.path)
-	}
-	for _, name := range names {
+	for _, name := range slices.Backward(append(names, path)) {
 		err := s.in(ctx, name, &found)
 		switch {
 		case errors.Is(err, os.ErrNotExist): // not begun, or deleted meanwhile
