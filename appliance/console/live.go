@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -106,6 +107,10 @@ func (s *stream) tell(ctx context.Context, f Follower) error {
 	return s.send(b.Bytes())
 }
 
+// lineEnds are what ends a line of a stream besides a line feed (HTML, section 9.2.5):
+// a carriage return in a name would begin a field of its own, or an event.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // event writes a decision; each of its lines is a line of data.
 func (s *stream) event(b *bytes.Buffer, d Decision) error {
 	var text bytes.Buffer
@@ -113,8 +118,8 @@ func (s *stream) event(b *bytes.Buffer, d Decision) error {
 		return err
 	}
 	fmt.Fprintf(b, "event: decision\nid: %s\n", d.ID)
-	for line := range bytes.Lines(bytes.TrimSpace(text.Bytes())) {
-		fmt.Fprintf(b, "data: %s\n", bytes.TrimRight(line, "\r\n"))
+	for line := range strings.Lines(lineEnds.Replace(strings.TrimSpace(text.String()))) {
+		fmt.Fprintf(b, "data: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	b.WriteString("\n")
 	return nil

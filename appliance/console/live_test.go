@@ -119,6 +119,23 @@ func TestALiveViewGetsDecisionsAsTheyAreMade(t *testing.T) {
 	<-h.closed
 }
 
+// A carriage return ends a line of a stream, too: in what strangers have sent it must
+// not begin one, which would be a field or an event of theirs.
+func TestNobodyWritesEventsOfHisOwnIntoALiveView(t *testing.T) {
+	h := &watched{pieces: make(chan piece)}
+	conn, in := watch(t, h, nettest.Patience, "/decisions/live", "")
+	h.pieces <- piece{list: []Decision{{ID: "GH-ONE", Passage: "GET a\r\revent: missed\rdata: 9\r\n\nevent: missed\ndata: 9", Rule: "last"}}}
+	until(t, in, "id: GH-ONE")
+	require.Equal(t, "data: <td>GET a", until(t, in, "data: <td>GET"))
+	for _, want := range []string{"data: ", "data: event: missed", "data: data: 9", "data: ", "data: event: missed", "data: data: 9</td>"} {
+		line, err := in.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, want, strings.TrimSuffix(line, "\n"))
+	}
+	conn.Close()
+	<-h.closed
+}
+
 func TestTheJSONOfALiveViewIsAnObjectOnALine(t *testing.T) {
 	h := &watched{pieces: make(chan piece)}
 	_, in := watch(t, h, nettest.Patience, "/api/v1/decisions/live?after=GH-OLD", "")
