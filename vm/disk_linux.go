@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -154,22 +155,24 @@ func readSeed(dir string) (map[string][]byte, error) {
 var seedLabels = []string{"cidata", "CIDATA"}
 
 // seedDisk is the disk of a seed; "" where there is none.
-func (m *Machine) seedDisk(ctx context.Context) string {
-	for _, label := range seedLabels {
-		if disk := m.labelled(ctx, label); disk != "" {
-			return disk
+func (m *Machine) seedDisk(ctx context.Context) string { return m.labelled(ctx, seedLabels...) }
+
+// labelled is the first device with one of the labels, by what is on the devices now:
+// udev's links come later, and waiting for all of them takes the longest part of a
+// start. All devices are read in one go, for each start of blkid costs more than that.
+func (m *Machine) labelled(ctx context.Context, labels ...string) string {
+	out, err := m.Command(ctx, nil, "blkid", "-c", "/dev/null", "-s", "LABEL", "-o", "export")
+	if err != nil {
+		return "" // 2: nothing has a label
+	}
+	device := ""
+	for line := range strings.Lines(out) {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); {
+		case key == "DEVNAME":
+			device = value
+		case key == "LABEL" && slices.Contains(labels, value):
+			return device
 		}
 	}
 	return ""
-}
-
-// labelled is the device with a label, by what is on the devices now: udev's links
-// come later, and waiting for all of them takes the longest part of a start.
-func (m *Machine) labelled(ctx context.Context, label string) string {
-	out, err := m.Command(ctx, nil, "blkid", "-c", "/dev/null", "-o", "device", "-t", "LABEL="+label)
-	if err != nil {
-		return "" // 2: nothing has it
-	}
-	first, _, _ := strings.Cut(out, "\n")
-	return first
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,17 +68,26 @@ func (b *bench) command(_ context.Context, stdin io.Reader, name string, args ..
 	}
 	switch {
 	case name == "blkid":
-		_, label, _ := strings.Cut(line, "LABEL=")
-		if disk := b.labels[label]; disk != "" {
-			return disk + "\n", nil
-		}
-		return "", errors.New("exit status 2")
+		return b.blkid()
 	case strings.HasPrefix(line, "gatehouse nft"):
 		return "the gate's ruleset", nil
 	case strings.HasPrefix(line, "systemctl is-active"):
 		return "active\n", nil
 	}
 	return "", nil
+}
+
+// blkid lists the labels as "-o export" does; 2 is "nothing found".
+func (b *bench) blkid() (string, error) {
+	if len(b.labels) == 0 {
+		return "", errors.New("exit status 2")
+	}
+	var blocks []string
+	for label, disk := range b.labels {
+		blocks = append(blocks, "DEVNAME="+disk+"\nLABEL="+label+"\n")
+	}
+	slices.Sort(blocks)
+	return strings.Join(blocks, "\n"), nil
 }
 
 // ran are the commands of a name.
@@ -248,5 +258,16 @@ func TestOnlyADiskThatIsBlankBecomesTheDataDisk(t *testing.T) {
 			require.NoError(t, b.format(t.Context(), sys, dev))
 			require.Len(t, b.ran("mke2fs"), 1, "with a data disk there, a blank one stays blank")
 		})
+	}
+}
+
+func TestTheSeedIsTheDiskWithItsLabel(t *testing.T) {
+	b := newBench(t)
+	require.Empty(t, b.seedDisk(t.Context()), "no disk has a label")
+	b.labels = map[string]string{dataLabel: "/dev/vdb", "cidata-old": "/dev/vdc"}
+	require.Empty(t, b.seedDisk(t.Context()))
+	for _, label := range []string{"cidata", "CIDATA"} {
+		b.labels = map[string]string{dataLabel: "/dev/vdb", label: "/dev/vdc", "other": "/dev/vdd"}
+		require.Equal(t, "/dev/vdc", b.seedDisk(t.Context()))
 	}
 }

@@ -27,7 +27,7 @@ type Status struct {
 
 // status asks the system. What cannot be learnt is told as that.
 func (m *Machine) status(ctx context.Context) Status {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	s, told, err := loadSettings(m.Settings)
 	st := Status{Version: m.version(), Hostname: s.Hostname, Told: told && s.Login != "", Troubles: m.troubles()}

@@ -109,7 +109,7 @@ func hush(f *os.File) (restore func()) {
 
 // NewScreen is the terminal at standard input and output.
 func NewScreen(m *Machine) (s *Screen, stop func()) {
-	tick := time.NewTicker(3 * time.Second)
+	tick := time.NewTicker(5 * time.Second)
 	return &Screen{
 		Machine: m, In: os.Stdin, Out: os.Stdout, Ticks: tick.C,
 		Hush: func() func() { return hush(os.Stdin) }, Shell: shell,
