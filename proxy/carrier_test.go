@@ -166,6 +166,8 @@ func (h https) Write(p []byte) (int, error) {
 // spell writes what the tests say to a proxy as the carrier takes it.
 func (over carrier) spell(text string) string {
 	switch {
+	case !strings.Contains(text, "http://"): // looking for targets in a long body takes half a minute where races are looked for
+		return text
 	case over.published: // a server is asked for a path
 		text = strings.NewReplacer("OPTIONS http://"+www, "OPTIONS *http://"+www).Replace(text)
 		return targetOf.ReplaceAllStringFunc(text, func(target string) string {
