@@ -99,6 +99,7 @@ func New(o Options) *Appliance {
 	a.tally = metrics.New(metrics.Config{
 		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
 		LogDropped: a.decisions.Dropped, SyslogDropped: a.feed.dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
+		NameLinesRefused: func() uint64 { return a.names.LinesRefused() }, Certificates: a.certificateEnds,
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
 	a.used, a.troubles = new(usedAddresses), newTroubles()

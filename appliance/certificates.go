@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gatehouse/appliance/doctor"
@@ -20,35 +21,62 @@ const endsSoon = 14 * 24 * time.Hour
 // renewPair is what to do about a certificate that the gate shows.
 const renewPair = "put a new certificate and its key in their place; they are read again by themselves"
 
-// certificateChecks say of each certificate that the gate shows or signs with until
-// when it holds: the console's, that of DNS over TLS, those of published doors, the
-// inspection CA.
-func (a *Appliance) certificateChecks() (checks []*doctor.Check) {
-	for _, c := range []*doctor.Check{a.consoleCertificate(), a.nameplate.check()} {
-		if c != nil {
-			checks = append(checks, c)
+// doorCertificate is a certificate that the gate shows.
+type doorCertificate struct {
+	name    string            // of the door that shows it
+	leaf    *x509.Certificate // nil: there is none that could be shown
+	trouble error             // of what lies in its place now
+}
+
+// check says until when it holds.
+func (w doorCertificate) check(now time.Time) *doctor.Check {
+	if w.trouble != nil {
+		return doctor.Bad(w.name, w.trouble.Error(), renewPair)
+	}
+	return certificateCheck(w.name, w.leaf, now, renewPair)
+}
+
+// certificates are those that the gate shows: the console's, that of DNS over TLS,
+// those of published doors.
+func (a *Appliance) certificates() []doorCertificate {
+	return slices.Concat(a.consoleCertificate(), a.nameplate.certificate(), a.entrances.certificates())
+}
+
+// certificateEnds is when each of them ends, by the name of its door; the zero time
+// where there is none that could be shown.
+func (a *Appliance) certificateEnds() map[string]time.Time {
+	ends := map[string]time.Time{}
+	for _, w := range a.certificates() {
+		ends[w.name] = time.Time{}
+		if w.leaf != nil {
+			ends[w.name] = w.leaf.NotAfter
 		}
 	}
-	checks = append(checks, a.entrances.certificates()...)
+	return ends
+}
+
+// certificateChecks say of each certificate that the gate shows or signs with until
+// when it holds.
+func (a *Appliance) certificateChecks() (checks []*doctor.Check) {
+	for _, w := range a.certificates() {
+		checks = append(checks, w.check(a.Now()))
+	}
 	if a.Config.Inspection.Enabled {
 		checks = append(checks, a.caCheck())
 	}
 	return checks
 }
 
-// consoleCertificate is nil where the admin listener speaks no TLS.
-func (a *Appliance) consoleCertificate() *doctor.Check {
+// consoleCertificate is empty where the admin listener speaks no TLS.
+func (a *Appliance) consoleCertificate() []doorCertificate {
 	if a.Config.Listen.WebConfig == "" {
 		return nil
 	}
 	leaf, err := webConfig(a.Config.Listen.WebConfig).certificate()
-	switch {
-	case err != nil:
-		return doctor.Bad("console", err.Error(), renewPair)
-	case leaf == nil:
+	if leaf == nil && err == nil {
 		return nil
 	}
-	return certificateCheck("console", leaf, a.Now(), renewPair)
+	return []doorCertificate{{name: "console", leaf: leaf, trouble: err}}
 }
 
 // certificate is the one that the admin listener shows; nil: it speaks no TLS.

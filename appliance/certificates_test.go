@@ -37,6 +37,7 @@ func TestTheConsolesCertificateIsWatched(t *testing.T) {
 		write(t, filepath.Join(dir, "cert.pem"), text)
 		require.Equal(t, doctor.Failed, check().State, text)
 		require.Contains(t, check().Says, says)
+		require.Contains(t, scrape(t, a.tally), `gatehouse_certificate_expiry_timestamp_seconds{certificate="console"} 0`+"\n")
 	}
 }
 
@@ -59,9 +60,12 @@ func TestCertificatesOfPublishedDoorsAreWatched(t *testing.T) {
 		return says
 	}
 	require.Contains(t, told(), "its certificate ends on")
+	const series = `gatehouse_certificate_expiry_timestamp_seconds{certificate="publish emerge at 127.0.0.1:0"} `
+	require.Regexp(t, series+`1\.\d+e\+09\n`, scrape(t, s.tally))
 	write(t, filepath.Join(s.dir, "emerge.pem"), "rubbish")
 	require.Eventually(t, func() bool { return s.certificateChecks()[0].State == doctor.Failed }, nettest.Patience, 10*time.Millisecond)
 	require.Contains(t, told(), "the one before is still shown")
+	require.Regexp(t, series+`1\.\d+e\+09\n`, scrape(t, s.tally), "the end of the one that is shown")
 }
 
 func TestTheDoctorTriesWhatIsPublished(t *testing.T) {

@@ -239,21 +239,26 @@ func (e *entrances) checks() (checks []*doctor.Check) {
 	return inOrder(checks)
 }
 
-// certificates say of each door over TLS what is to be said of what it shows.
-func (e *entrances) certificates() (checks []*doctor.Check) {
+// certificates are those of the doors over TLS, in the order of their names.
+func (e *entrances) certificates() (all []doorCertificate) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for k, err := range e.trouble {
 		if fault := (pairFault{}); errors.As(err, &fault) {
-			checks = append(checks, doctor.Bad(k.String(), err.Error(), renewPair))
+			w := doorCertificate{name: k.String(), trouble: err}
+			if d := e.open[k]; d != nil && d.shown != nil {
+				w.leaf = d.shown.current.Load().Leaf
+			}
+			all = append(all, w)
 		}
 	}
 	for k, d := range e.open {
 		if d.shown != nil && e.trouble[k] == nil {
-			checks = append(checks, certificateCheck(k.String(), d.shown.current.Load().Leaf, e.now(), renewPair))
+			all = append(all, doorCertificate{name: k.String(), leaf: d.shown.current.Load().Leaf})
 		}
 	}
-	return inOrder(checks)
+	slices.SortFunc(all, func(a, b doorCertificate) int { return strings.Compare(a.name, b.name) })
+	return all
 }
 
 func inOrder(checks []*doctor.Check) []*doctor.Check {

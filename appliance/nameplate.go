@@ -4,13 +4,13 @@ package appliance
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
-	"gatehouse/appliance/doctor"
 	"gatehouse/rules"
 )
 
@@ -88,16 +88,19 @@ func (n *nameplate) state() string {
 	return n.shown.ending(n.now())
 }
 
-// check says until when the certificate holds; nil: DNS over TLS is not spoken.
-func (n *nameplate) check() *doctor.Check {
-	const name = "DNS over TLS"
+// certificate is the one that is shown; empty: DNS over TLS is not spoken.
+func (n *nameplate) certificate() []doorCertificate {
 	if n == nil {
 		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.shown.trouble != nil {
-		return doctor.Bad(name, "its certificate cannot be used: "+n.shown.trouble.Error(), renewPair)
+	w := doorCertificate{name: "DNS over TLS"}
+	if pair := n.shown.current.Load(); pair != nil {
+		w.leaf = pair.Leaf
 	}
-	return certificateCheck(name, n.shown.current.Load().Leaf, n.now(), renewPair)
+	if n.shown.trouble != nil {
+		w.trouble = fmt.Errorf("its certificate cannot be used: %w", n.shown.trouble)
+	}
+	return []doorCertificate{w}
 }

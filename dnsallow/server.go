@@ -70,6 +70,7 @@ type Server struct {
 	refusal pace[netip.Prefix] // of strangers, by network
 	full    pace[netip.Prefix] // of words about TCP connections that had no room
 	workers chan struct{}      // one token for each UDP question under way
+	refused atomic.Uint64      // TCP connections that were closed at once
 	idle    atomic.Int32       // goroutines that wait for the next UDP question
 
 	shelf   *shelf

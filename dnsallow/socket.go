@@ -163,9 +163,14 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 	}
 }
 
-// fullHouse says that a connection was closed at once: once a minute for each
-// network, for whoever is at fault will try again.
+// LinesRefused is how many TCP connections were closed at once since the start,
+// because their client, its network or all together had as many open as they may.
+func (s *Server) LinesRefused() uint64 { return s.refused.Load() }
+
+// fullHouse counts a connection that was closed at once, and says so: once a minute
+// for each network, for whoever is at fault will try again.
 func (s *Server) fullHouse(client netip.Addr) {
+	s.refused.Add(1)
 	if s.full.take(networkOf(client), s.now()) {
 		s.log.Warn("dns: a TCP connection was closed at once: this client, its network or all together have as many open as they may", "client", client)
 	}

@@ -174,6 +174,7 @@ func TestOneClientTakesAnEighthOfTheConnections(t *testing.T) {
 	require.Eventually(t, func() bool { return greets(dialed(t, w, "127.0.0.1")) == nil }, patience, time.Millisecond, "there is room again")
 	w.stop()
 	require.Equal(t, 1, strings.Count(said.String(), "closed at once"), "it is said once a minute")
+	require.GreaterOrEqual(t, w.LinesRefused(), uint64(3), "each is counted")
 	require.Contains(t, said.String(), "client=127.0.0.1")
 }
 

@@ -107,11 +107,7 @@ func (t *Tally) TagsLoaded(changeNumber int, date time.Time) {
 // InspectionCA notes when the inspection CA in use ends; the zero time says that
 // inspection is on and there is no CA.
 func (t *Tally) InspectionCA(ends time.Time) {
-	seconds := 0.0
-	if !ends.IsZero() {
-		seconds = float64(ends.Unix())
-	}
-	t.state.caExpiry.WithLabelValues().Set(seconds)
+	t.state.caExpiry.WithLabelValues().Set(unixOrZero(ends))
 }
 
 // Firewall is what the managed firewall holds at a moment.

@@ -27,6 +27,13 @@ type Config struct {
 	// CacheEntries and CacheHits tell of the DNS cache; nil: there is none.
 	CacheEntries func() int
 	CacheHits    func() uint64
+	// NameLinesRefused counts the TCP connections of DNS that were closed at once for
+	// want of room; nil: none ever is.
+	NameLinesRefused func() uint64
+	// Certificates says of each certificate that the gate shows when it ends, by the
+	// name of its door, which comes from the configuration and not from a client; the
+	// zero time: there is none that could be shown. Nil: none is shown.
+	Certificates func() map[string]time.Time
 	// Rules says what is in force; nil: nothing is.
 	Rules func() Rules
 	// Firewall says what the managed firewall holds; nil: it is not managed.
@@ -83,6 +90,9 @@ func New(c Config) *Tally {
 	showRules(t.registry, c.Rules)
 	t.packs = newPacks(t.registry)
 	showFirewall(t.registry, c.Firewall)
+	if c.Certificates != nil {
+		t.registry.MustRegister(certificates(c.Certificates))
+	}
 	t.describeProcess(c)
 	return t
 }
@@ -134,16 +144,22 @@ func (t *Tally) countNames(c Config) {
 		}, entries),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "gatehouse_dns_cache_hits_total", Help: "Look-ups that the DNS cache answered.",
-		}, hits))
+		}, hits),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_dns_connections_refused_total",
+			Help: "DNS connections over TCP or TLS that were closed at once: their client, its network or all together had as many open as they may.",
+		}, number(c.NameLinesRefused)))
+}
+
+// number reads a count at each scrape; nil is a count of nothing.
+func number(of func() uint64) func() float64 {
+	if of == nil {
+		return func() float64 { return 0 }
+	}
+	return func() float64 { return float64(of()) }
 }
 
 func (t *Tally) describeProcess(c Config) {
-	number := func(of func() uint64) func() float64 {
-		if of == nil {
-			return func() float64 { return 0 }
-		}
-		return func() float64 { return float64(of()) }
-	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "gatehouse_build_info", Help: "Always 1; the labels say what is running.",
 		ConstLabels: prometheus.Labels{"version": c.Version, "revision": c.Revision, "goversion": c.GoVersion},

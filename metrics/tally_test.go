@@ -28,8 +28,12 @@ func fed(t *testing.T) *Tally {
 		LogDropped:   func() uint64 { return 3 },
 		CacheEntries: func() int { return 12 },
 		CacheHits:    func() uint64 { return 40 },
-		Rules:        func() Rules { return Rules{InForce: true, Monitor: true} },
-		Firewall:     func() Firewall { return Firewall{Loaded: true, Pins: 3} },
+
+		NameLinesRefused: func() uint64 { return 5 },
+		Certificates:     func() map[string]time.Time { return map[string]time.Time{"console": now(), "DNS over TLS": {}} },
+
+		Rules:    func() Rules { return Rules{InForce: true, Monitor: true} },
+		Firewall: func() Firewall { return Firewall{Loaded: true, Pins: 3} },
 	})
 	tally.RulesLoaded("digest", 2)
 	tally.TagsLoaded(375, now().AddDate(0, 0, -2))
@@ -94,6 +98,13 @@ gatehouse_azure_tags_change_number 375
 # HELP gatehouse_build_info Always 1; the labels say what is running.
 # TYPE gatehouse_build_info gauge
 gatehouse_build_info{goversion="go1.26",revision="abc",version="v1.2.3"} 1
+# HELP gatehouse_certificate_expiry_timestamp_seconds When the certificate that a door of the gate shows ends, 0 where there is none that could be shown.
+# TYPE gatehouse_certificate_expiry_timestamp_seconds gauge
+gatehouse_certificate_expiry_timestamp_seconds{certificate="DNS over TLS"} 0
+gatehouse_certificate_expiry_timestamp_seconds{certificate="console"} 1.772600767e+09
+# HELP gatehouse_dns_connections_refused_total DNS connections over TCP or TLS that were closed at once: their client, its network or all together had as many open as they may.
+# TYPE gatehouse_dns_connections_refused_total counter
+gatehouse_dns_connections_refused_total 5
 # HELP gatehouse_dns_cache_entries Answers of upstream servers that the DNS cache holds.
 # TYPE gatehouse_dns_cache_entries gauge
 gatehouse_dns_cache_entries 12
@@ -123,6 +134,7 @@ gatehouse_rules_last_reload_successful 0
 # TYPE gatehouse_rules_monitor_mode gauge
 gatehouse_rules_monitor_mode 1
 `), "gatehouse_azure_tags_age_seconds", "gatehouse_azure_tags_change_number", "gatehouse_build_info",
+		"gatehouse_certificate_expiry_timestamp_seconds", "gatehouse_dns_connections_refused_total",
 		"gatehouse_dns_cache_entries", "gatehouse_dns_upstream_failures_total", "gatehouse_log_dropped_total", "gatehouse_rules_info",
 		"gatehouse_rules_in_force", "gatehouse_rules_last_good", "gatehouse_rules_monitor_mode",
 		"gatehouse_rules_last_reload_success_timestamp_seconds", "gatehouse_rules_last_reload_successful"))
