@@ -94,6 +94,7 @@ func (s *Sender) Trouble() error {
 // syslog learns (RFC 5424, section 8.5).
 func (s *Sender) Write(lines []byte) (sent int, err error) {
 	for sent < len(lines) {
+		last := s.stopped()
 		n, err := s.try(lines[sent:])
 		sent += n
 		if err == nil {
@@ -104,6 +105,9 @@ func (s *Sender) Write(lines []byte) (sent int, err error) {
 			c.abandon()
 		}
 		s.fails(err)
+		if last { // what is lost may itself be told of as a decision: that is not tried for ever
+			s.end()
+		}
 		select {
 		case <-s.stopping:
 			return sent, err
@@ -111,6 +115,16 @@ func (s *Sender) Write(lines []byte) (sent int, err error) {
 		}
 	}
 	return sent, nil
+}
+
+// stopped reports whether Stop has been called.
+func (s *Sender) stopped() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
 }
 
 // try sends what it can over the connection there is, or a new one.

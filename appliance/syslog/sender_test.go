@@ -290,6 +290,20 @@ func TestAServerThatTakesNothingHoldsUpNoEnd(t *testing.T) {
 	require.ErrorIs(t, <-done, os.ErrDeadlineExceeded)
 }
 
+// An attempt that fails is a decision, too, which comes back as a message: each would
+// bring about the next until the gate has ended.
+func TestAServerThatIsAwayIsTriedOnceAtTheEnd(t *testing.T) {
+	dials := 0
+	b := newBench(t, TCP, func(context.Context) (net.Conn, error) { dials++; return nil, os.ErrNotExist })
+	b.Stop()
+	for range 3 {
+		go func() { <-b.waits }()
+		_, err := b.Write(messages(0, 1))
+		require.Error(t, err)
+	}
+	require.Equal(t, 1, dials)
+}
+
 // A server that takes the connection and says nothing is waited for while TLS is begun.
 func TestAServerThatLetsNobodyInHoldsUpNoEnd(t *testing.T) {
 	begun := make(chan struct{}, 1)
