@@ -79,6 +79,9 @@ func (o *ownPassages) connect(ctx context.Context, network, address string) (net
 		ID: flow.NewID(), Time: o.now(), Surface: policy.CONNECT, Client: localhost,
 		Host: dest.Host.String(), Port: dest.Port, End: "refused",
 	}
+	if book, ok := o.book.(flow.Opener); ok { // or gauges would see it end, and never begin
+		book.Opened(r.Surface)
+	}
 	v, permit := o.policy.Connect(policy.Connect{At: r.Time, Surface: policy.CONNECT, Client: localhost, Dest: dest})
 	if r.Verdict, r.Protocol = v, v.Protocol; network == "udp" {
 		r.Protocol = policy.UDP // a policy knows it to be forwarded only: the place was judged as if it were TCP
