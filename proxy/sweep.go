@@ -47,22 +47,31 @@ func (a *alarm) change(state uint64, conn net.Conn) {
 	}
 }
 
-// ring is the sweeper's.
-func (a *alarm) ring(now time.Duration, conn net.Conn) {
+// deaf is how long a read that was rung for may take to end. It ends at once, but
+// for a read of TLS, which writes where the peer asks for new keys (RFC 8446, section
+// 4.6.3): a peer that takes nothing holds it there, and no read deadline ends that.
+const deaf = 5 * time.Second
+
+// ring is the sweeper's. It reports whether the read hears nothing: then the
+// connection has to be broken off.
+func (a *alarm) ring(now time.Duration, conn net.Conn) (unheard bool) {
 	state := a.state.Load()
 	bound := state & rung
 	switch {
 	case state != a.seen:
 		a.seen, a.since = state, now
-		return
-	case state == 0 || bound == rung || now-a.since < time.Duration(bound)*time.Millisecond:
-		return
+		return false
+	case bound == rung:
+		return now-a.since >= deaf
+	case state == 0 || now-a.since < time.Duration(bound)*time.Millisecond:
+		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.state.CompareAndSwap(state, state|rung) {
 		conn.SetReadDeadline(aLongTimeAgo)
 	}
+	return false
 }
 
 // mark tells whether something has been going on for long: writing, for one. It
@@ -147,9 +156,8 @@ func (s *Server) sweep() {
 }
 
 func (c *clientConn) sweep(now time.Duration) {
-	c.late.ring(now, c.conn)
 	limit := c.server.config.Stall
-	if c.in.stalls.longerThan(limit, now) {
+	if c.late.ring(now, c.conn) || c.in.stalls.longerThan(limit, now) {
 		c.reset()
 	}
 	e := c.busy.Load()
