@@ -45,7 +45,12 @@ func (m *Machine) format(ctx context.Context, sys, dev string) error {
 		return fmt.Errorf("more than one disk is empty (%s): attach one only, and restart", strings.Join(blank, ", "))
 	}
 	fmt.Fprintf(m.Log, "%s is empty: it becomes the data disk\n", blank[0])
-	_, err = m.Command(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", dataLabel, "-d", dataTemplate, blank[0])
+	if _, err = m.Command(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", dataLabel, "-d", dataTemplate, blank[0]); err != nil {
+		return err
+	}
+	// udev may have read the disk while it was being written, before it watches it for
+	// writers: then it would never learn the label, by which the disk is mounted.
+	_, err = m.Command(ctx, nil, "udevadm", "trigger", "--action=change", blank[0])
 	return err
 }
 

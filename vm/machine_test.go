@@ -253,6 +253,7 @@ func TestOnlyADiskThatIsBlankBecomesTheDataDisk(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, []string{"mke2fs -q -F -t ext4 -L gatehouse-data -d " + dataTemplate + " " + filepath.Join(dev, c.made)}, b.ran("mke2fs"))
+			require.Equal(t, []string{"udevadm trigger --action=change " + filepath.Join(dev, c.made)}, b.ran("udevadm"), "udev is told of the label")
 
 			b.labels = map[string]string{dataLabel: "/dev/vdx"}
 			require.NoError(t, b.format(t.Context(), sys, dev))
