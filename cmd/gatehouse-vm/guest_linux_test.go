@@ -53,9 +53,7 @@ func boot(t *testing.T, args ...string) *guest {
 	t.Helper()
 	g := &guest{t: t, qmp: filepath.Join(t.TempDir(), "qmp"), ended: make(chan struct{}), news: make(chan struct{}, 1), start: time.Now()}
 	g.cmd = exec.Command("qemu-system-x86_64", append([]string{
-		// One processor: with two, QEMU 7.2 has been seen to lose the interrupt by which
-		// one waits for the other (nft stood in text_poke until a key was pressed).
-		"-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "1", "-display", "none", "-no-reboot",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-smp", "2", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line", "-qmp", "unix:" + g.qmp + ",server=on,wait=off",
 	}, args...)...)
 	var err error
