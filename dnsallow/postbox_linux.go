@@ -136,19 +136,21 @@ func (b *postbox) close(c *courier) {
 // keep keeps a courier that carries nothing any more for the next question, if
 // its port is free again and there is room.
 func (b *postbox) keep(c *courier) {
-	if c.leavePort() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if idle := b.idle[c.family]; len(idle) < idleCouriers {
-			b.idle[c.family] = append(idle, c)
-			return
-		}
-		b.couriers[c.number] = nil
-		b.free = append(b.free, c.number)
-		c.close()
-		return
+	if !c.leavePort() || !b.shelve(c) {
+		b.close(c)
 	}
-	b.close(c)
+}
+
+// shelve reports whether there was room for a courier among the idle ones.
+func (b *postbox) shelve(c *courier) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	idle := b.idle[c.family]
+	if len(idle) >= idleCouriers {
+		return false
+	}
+	b.idle[c.family] = append(idle, c)
+	return true
 }
 
 // ring has the goroutine woken at a moment.
