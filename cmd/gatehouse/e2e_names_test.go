@@ -59,3 +59,21 @@ func TestEndToEndNamesOverTLS(t *testing.T) {
 	require.NotContains(t, out, "127.0.0.2")
 	require.Zero(t, g.terminate(t))
 }
+
+// TestEndToEndANameIsAskedForOnce asks for a name by dig and goes there by CONNECT:
+// the filter and the proxy share what the upstream said.
+func TestEndToEndANameIsAskedForOnce(t *testing.T) {
+	needTools(t)
+	const name = "www.groupcall.co.uk"
+	upstream := world(t)
+	g := newGate(t, buildBinary(t), e2eRules, upstream)
+	g.start(t)
+	require.Contains(t, g.dig(t, name, "A"), "127.0.0.2")
+	require.Equal(t, 1, upstream.Asked(name, "A"))
+	out, code := g.curl(t, "-k", "https://"+name+"/update.inf")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "Number=1", "it went through the tunnel")
+	require.Contains(t, g.dig(t, name, "A"), "127.0.0.2")
+	require.Equal(t, 1, upstream.Asked(name, "A"), "%v", upstream.Questions())
+	require.Zero(t, g.terminate(t))
+}
