@@ -4,8 +4,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"gatehouse/internal/nowait"
 )
 
 // dialPackets opens a connected UDP socket with the system calls that it takes;
@@ -14,42 +16,32 @@ func dialPackets(to netip.AddrPort) (packetSocket, error) {
 	if to.Addr().Zone() != "" {
 		return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	}
-	fd, err := connected(to)
+	fd, err := newPackets(familyOf(to))
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), "udp"), nil
+	if errno := nowait.Connect(fd, to); errno != 0 {
+		nowait.Close(fd)
+		return nil, os.NewSyscallError("connect", errno)
+	}
+	return os.NewFile(fd, "udp"), nil
 }
 
-// connected opens a UDP socket that never waits: the kernel chooses its port at
-// random, drops what comes from anybody else, and tells of refusals.
-func connected(to netip.AddrPort) (fd int, err error) {
-	family, peer := sockaddr(to)
-	fd, err = syscall.Socket(family, syscall.SOCK_DGRAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, syscall.IPPROTO_UDP)
+// newPackets opens a UDP socket that never waits. Where it is connected the kernel
+// chooses its port at random, drops what comes from anybody else, and tells of
+// refusals.
+func newPackets(family int) (fd uintptr, err error) {
+	n, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
 	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
+		return 0, os.NewSyscallError("socket", err)
 	}
-	if err := syscall.Connect(fd, peer); err != nil {
-		syscall.Close(fd)
-		return -1, os.NewSyscallError("connect", err)
-	}
-	return fd, nil
+	return uintptr(n), nil
 }
 
-func sockaddr(a netip.AddrPort) (family int, peer syscall.Sockaddr) {
-	if ip := a.Addr().Unmap(); ip.Is4() {
-		return syscall.AF_INET, &syscall.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+// familyOf is that of the socket that reaches an address, which is not a mapped one.
+func familyOf(to netip.AddrPort) int {
+	if to.Addr().Is4() {
+		return unix.AF_INET
 	}
-	return syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
-}
-
-// sendNow and readNow never wait, so the scheduler need not be told of them.
-func sendNow(fd int, packet []byte) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(packet))), uintptr(len(packet)))
-	return errno
-}
-
-func readNow(fd int, room []byte) (n int, errno syscall.Errno) {
-	r, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(room))), uintptr(len(room)))
-	return int(r), errno
+	return unix.AF_INET6
 }

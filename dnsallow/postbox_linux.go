@@ -7,20 +7,19 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/internal/epoll"
 )
 
 // postbox waits for the answers to questions for which no goroutine waits. Their
-// sockets are in an epoll set of its own, and the set itself is in Go's poller:
-// one goroutine, which occupies no thread, reads what has come, and nothing is
-// made for a question: it gets a socket that another has done with, and a port
-// of its own.
+// sockets are in an epoll set of its own: one goroutine reads what has come, and
+// nothing is made for a question: it gets a socket that another has done with, and
+// a port of its own.
 type postbox struct {
-	set *os.File
-	raw syscall.RawConn
+	set *epoll.Set
 
 	mu       sync.Mutex // locked after that of a courier
 	couriers []*courier // by the number that the set tells of them; nil: it is free
@@ -37,33 +36,23 @@ const idleCouriers = 64
 
 // newPostbox makes a postbox; nil where the system has no room for one.
 func newPostbox() *postbox {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	set, err := epoll.New("questions")
 	if err != nil {
 		return nil
 	}
-	if unix.SetNonblock(fd, true) != nil { // only then NewFile asks the poller
-		unix.Close(fd)
-		return nil
-	}
-	b := &postbox{set: os.NewFile(uintptr(fd), "questions"), idle: map[int][]*courier{}}
-	if b.raw, err = b.set.SyscallConn(); err != nil || b.set.SetReadDeadline(time.Time{}) != nil {
-		b.set.Close()
-		return nil
-	}
-	return b
+	return &postbox{set: set, idle: map[int][]*courier{}}
 }
 
 // post sends a dispatch off from a source port of its own. Until a moment its
 // answer is waited for. Where there is an error nothing is kept.
 func (b *postbox) post(d *dispatch, query []byte, to netip.AddrPort, until time.Time) error {
-	peer := peerOf(to)
-	c, err := b.take(peer.family())
+	c, err := b.take(familyOf(to))
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err = c.send(query, &peer); err == nil {
+	if err = c.send(query, to); err == nil {
 		err = b.awaits(until)
 	}
 	if err != nil {
@@ -92,9 +81,9 @@ func (b *postbox) take(family int) (*courier, error) {
 		b.free = append(b.free, int32(len(b.couriers)-1))
 	}
 	c.number = b.free[len(b.free)-1]
-	if err := b.control(unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: c.number}); err != nil {
+	if err := b.set.Control(unix.EPOLL_CTL_ADD, c.fd, uint64(c.number), unix.EPOLLIN); err != nil {
 		c.close()
-		return nil, os.NewSyscallError("epoll_ctl", err)
+		return nil, err
 	}
 	b.free = b.free[:len(b.free)-1]
 	b.couriers[c.number] = c
@@ -112,11 +101,6 @@ func (b *postbox) awaits(until time.Time) error {
 		b.ring(until)
 	}
 	return nil
-}
-
-func (b *postbox) control(how, fd int, event *unix.EpollEvent) (err error) {
-	failed := b.raw.Control(func(set uintptr) { err = unix.EpollCtl(int(set), how, fd, event) })
-	return errors.Join(failed, err)
 }
 
 // giveUp takes a courier out of the table. Its socket is the caller's.
@@ -156,27 +140,23 @@ func (b *postbox) shelve(c *courier) bool {
 // ring has the goroutine woken at a moment.
 func (b *postbox) ring(at time.Time) {
 	b.rings = at
-	b.set.SetReadDeadline(at)
+	b.set.SetDeadline(at)
 }
 
 // run reads what comes until the postbox is closed.
 func (b *postbox) run() {
-	events := make([]unix.EpollEvent, 64)
-	turn := func(set uintptr) (done bool) {
-		n, err := unix.EpollWait(int(set), events, 0)
-		for _, e := range events[:max(n, 0)] {
-			b.receive(e.Fd)
+	receive := func(events []unix.EpollEvent) (left bool) {
+		for i := range events {
+			b.receive(int32(epoll.Key(&events[i])))
 		}
-		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+		return true
 	}
 	for {
-		err := b.raw.Read(turn)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			b.giveBack()
-		case err != nil:
+		err := b.set.Wait(receive)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
+		b.giveBack()
 	}
 }
 
@@ -236,8 +216,8 @@ func (b *postbox) giveBack() {
 // handOver has a goroutine wait for what d asked.
 func (b *postbox) handOver(c *courier, d *dispatch) {
 	b.giveUp(c)
-	b.control(unix.EPOLL_CTL_DEL, c.fd, nil)
-	d.letter.socket = os.NewFile(uintptr(c.fd), "udp")
+	b.set.Control(unix.EPOLL_CTL_DEL, c.fd, 0, 0)
+	d.letter.socket = os.NewFile(c.fd, "udp")
 	d.late()
 }
 

@@ -131,15 +131,17 @@ func (u *Upstream) certified(name string, named bool) error {
 	return nil
 }
 
+// parseServer reads an address, with a port if it is not the usual one; an IPv4 address
+// that is mapped into IPv6 is asked at its own.
 func parseServer(s string, port uint16) (netip.AddrPort, error) {
 	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return netip.AddrPortFrom(a, port), nil
+		return netip.AddrPortFrom(a.Unmap(), port), nil
 	}
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil || ap.Port() == 0 {
 		return netip.AddrPort{}, errors.New("a DNS server is named by its IP address, with a port if it is not the usual one: \"9.9.9.9\", \"127.0.0.1:5353\", \"[2620:fe::fe]:53\"")
 	}
-	return ap, nil
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
 }
 
 // SystemUpstreams reads the servers of a resolv.conf file, for an appliance

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"gatehouse/internal/http1"
+	"gatehouse/internal/nowait"
 	"gatehouse/policy"
-	"gatehouse/proxy/nowait"
 	"gatehouse/proxy/trust"
 )
 

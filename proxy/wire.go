@@ -8,7 +8,7 @@ import (
 	"sync"
 	"syscall"
 
-	"gatehouse/proxy/nowait"
+	"gatehouse/internal/nowait"
 )
 
 // bufferSize is the size of the buffers for reading: a head or a body's piece.

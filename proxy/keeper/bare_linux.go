@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gatehouse/proxy/nowait"
+	"gatehouse/internal/nowait"
 )
 
 // A side that is bare is guarded by the tunnel's lock: its descriptor is used while the
@@ -58,7 +58,7 @@ func (t *Tunnel) dress() (lost bool) {
 		return false
 	}
 	if s.listed { // closing the number does not take it out of the set while the connection has another
-		t.keeper.set.control(unix.EPOLL_CTL_DEL, s.fd, 0, 0)
+		t.keeper.set.Control(unix.EPOLL_CTL_DEL, s.fd, 0, 0)
 	}
 	file := os.NewFile(s.fd, "origin")
 	if conn, err := net.FileConn(file); err == nil {

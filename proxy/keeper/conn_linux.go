@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gatehouse/proxy/nowait"
+	"gatehouse/internal/nowait"
 )
 
 // Conn is a TCP connection that the keeper has opened for a tunnel: a bare descriptor
@@ -94,7 +94,7 @@ func (c *Conn) await(ctx context.Context, within time.Duration) error {
 	}
 	key, news := c.keeper.expect()
 	defer c.keeper.dismiss(key)
-	if err := c.keeper.set.control(unix.EPOLL_CTL_ADD, c.fd, key, writable); err != nil {
+	if err := c.keeper.set.Control(unix.EPOLL_CTL_ADD, c.fd, key, uint32(writable)); err != nil {
 		return err
 	}
 	c.listed = true
@@ -139,7 +139,7 @@ func (c *Conn) TCP() (*net.TCPConn, error) {
 	}
 	c.gone = true
 	if c.listed {
-		c.keeper.set.control(unix.EPOLL_CTL_DEL, c.fd, 0, 0)
+		c.keeper.set.Control(unix.EPOLL_CTL_DEL, c.fd, 0, 0)
 	}
 	file := os.NewFile(c.fd, "origin")
 	defer file.Close()

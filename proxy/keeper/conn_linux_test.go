@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/internal/nettest"
-	"gatehouse/proxy/nowait"
+	"gatehouse/internal/nowait"
 )
 
 func addressOf(ln net.Listener) netip.AddrPort { return ln.Addr().(*net.TCPAddr).AddrPort() }

@@ -7,7 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gatehouse/proxy/nowait"
+	"gatehouse/internal/epoll"
+	"gatehouse/internal/nowait"
 )
 
 const (
@@ -80,16 +81,17 @@ func (k *Keeper) directionOf(key uint64) *direction {
 // watch waits for the set and carries what comes, until the keeper is closed.
 func (k *Keeper) watch() {
 	h := newHand(make([]byte, pieceSize))
-	k.set.wait(func(events []unix.EpollEvent) {
+	k.set.Wait(func(events []unix.EpollEvent) (left bool) {
 		now := k.now()
 		for i := range events {
-			key := keyOf(&events[i])
+			key := epoll.Key(&events[i])
 			if d := k.directionOf(key); d != nil {
 				d.turn(h, interest(events[i].Events), now)
 			} else {
 				k.tell(key)
 			}
 		}
+		return false
 	})
 }
 

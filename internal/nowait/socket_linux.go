@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connect begins to connect a non-blocking TCP socket of the family of to. EINPROGRESS
-// says that it has begun.
+// Connect connects a non-blocking socket of the family of to. EINPROGRESS says that it
+// has begun, as with TCP it does.
 func Connect(fd uintptr, to netip.AddrPort) syscall.Errno {
 	if to.Addr().Is4() {
 		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: netOrder(to.Port()), Addr: to.Addr().As4()}
@@ -17,6 +17,13 @@ func Connect(fd uintptr, to netip.AddrPort) syscall.Errno {
 	}
 	sa := unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: netOrder(to.Port()), Addr: to.Addr().As16()}
 	return connect(fd, unsafe.Pointer(&sa), unix.SizeofSockaddrInet6)
+}
+
+// Disconnect leaves a UDP socket connected to nobody, and without the port that the
+// kernel chose for it (connect(2), AF_UNSPEC).
+func Disconnect(fd uintptr) syscall.Errno {
+	nobody := unix.RawSockaddrInet4{Family: unix.AF_UNSPEC}
+	return connect(fd, unsafe.Pointer(&nobody), unix.SizeofSockaddrInet4)
 }
 
 func connect(fd uintptr, sa unsafe.Pointer, size uintptr) syscall.Errno {
