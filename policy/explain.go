@@ -87,7 +87,11 @@ func (w *walk) open() (Permit, bool) {
 		w.last = q.facts()
 		return w.take(w.p.Query(q))
 	case c.Kind == CaseConnect:
-		permit, _, ok := w.connect()
+		permit, looks, ok := w.connect()
+		if ok && !looks && w.e.Verdict.Protocol == TLS {
+			c.UploadStated = true // whatever is sent inside, nobody sees its type
+			w.overlook(c)
+		}
 		return permit, ok
 	case c.Secure && !c.AsIfInspected:
 		permit, looks, ok := w.connect()
@@ -95,7 +99,7 @@ func (w *walk) open() (Permit, bool) {
 			return permit, false
 		}
 		if !looks {
-			w.e.Unchecked, w.e.Inspects = w.p.unchecked(c, &w.last), w.p.inspection
+			w.overlook(c)
 			return permit, true
 		}
 	}
@@ -111,6 +115,11 @@ func (w *walk) connect() (permit Permit, looks, ok bool) {
 	v, permit := w.p.Connect(q)
 	permit, ok = w.take(v, permit)
 	return permit, v.Effect == Inspect, ok
+}
+
+// overlook notes what nobody can check inside the tunnel just asked for.
+func (w *walk) overlook(inside Case) {
+	w.e.Unchecked, w.e.Inspects = w.p.unchecked(inside, &w.last), w.p.inspection
 }
 
 // take notes a verdict. In monitor mode the first refusal that was let pass is

@@ -15,6 +15,10 @@ func get(h string, port uint16, path string) policy.Case {
 	return policy.Case{At: now, Client: server, Dest: dest(h, port), Secure: port == 443, Method: "GET", Path: policy.NewPath(path)}
 }
 
+func tunnel(h string, port uint16) policy.Case {
+	return policy.Case{At: now, Kind: policy.CaseConnect, Client: server, Dest: dest(h, port)}
+}
+
 func typed(c policy.Case, mediaType string) policy.Case {
 	c.TypeStated, c.Type = true, policy.DeclaredType([]string{mediaType})
 	return c
@@ -101,6 +105,8 @@ func TestWhatCannotBeCheckedIsNamed(t *testing.T) {
 	rules := []policy.Rule{
 		with(allow("updates", "www.example.org"), methods("GET", "POST"), types("*.inf", "text/plain"), types("*")),
 		with(allow("paths", "paths.example.org"), paths("/a/*")),
+		with(allow("sends", "sends.example.org"), uploads("text/xml")),
+		with(allow("plain", "plain.example.org"), on(80), methods("GET")),
 		allow("free", "free.example.org"),
 	}
 	off := compile(t, rules...)
@@ -108,12 +114,16 @@ func TestWhatCannotBeCheckedIsNamed(t *testing.T) {
 		ask       policy.Case
 		unchecked []string
 	}{
-		"a type that would be refused": {typed(get("www.example.org", 443, "/update.inf"), "text/html"), []string{"type"}},
-		"a type that is not stated":    {get("www.example.org", 443, "/update.inf"), []string{"type"}},
-		"a type that is met":           {typed(get("www.example.org", 443, "/update.inf"), "text/plain"), nil},
-		"a path that would be refused": {get("paths.example.org", 443, "/b"), []string{"path"}},
-		"a path that is met":           {get("paths.example.org", 443, "/a/b"), nil},
-		"nothing to check":             {get("free.example.org", 443, "/b"), nil},
+		"a type that would be refused":               {typed(get("www.example.org", 443, "/update.inf"), "text/html"), []string{"type"}},
+		"a type that is not stated":                  {get("www.example.org", 443, "/update.inf"), []string{"type"}},
+		"a type that is met":                         {typed(get("www.example.org", 443, "/update.inf"), "text/plain"), nil},
+		"a path that would be refused":               {get("paths.example.org", 443, "/b"), []string{"path"}},
+		"a path that is met":                         {get("paths.example.org", 443, "/a/b"), nil},
+		"a tunnel, in which anything may be asked":   {tunnel("www.example.org", 443), []string{"method", "type"}},
+		"a tunnel, in which anything may be sent":    {tunnel("sends.example.org", 443), []string{"upload"}},
+		"a tunnel under rules without inner clauses": {tunnel("free.example.org", 443), nil},
+		"a tunnel to plain HTTP, which is judged":    {tunnel("plain.example.org", 80), nil},
+		"nothing to check":                           {get("free.example.org", 443, "/b"), nil},
 		"a method that would be refused too": {func() policy.Case {
 			c := get("www.example.org", 443, "/x")
 			c.Method = "PUT"
@@ -130,6 +140,7 @@ func TestWhatCannotBeCheckedIsNamed(t *testing.T) {
 	e := on.Explain(typed(get("www.example.org", 443, "/update.inf"), "text/html"))
 	is(t, e.Verdict, "denied", policy.TypeNotListed, "updates")
 	require.Empty(t, e.Unchecked)
+	require.Empty(t, on.Explain(tunnel("www.example.org", 443)).Unchecked)
 
 	asIf := typed(get("www.example.org", 443, "/update.inf"), "text/html")
 	asIf.AsIfInspected = true
@@ -157,12 +168,12 @@ func TestExplainOfNamesAndTunnels(t *testing.T) {
 	is(t, p.Explain(dns).Verdict, "denied", policy.AddressNotAllowed, "bus")
 	dns.QueryType = 65
 	is(t, p.Explain(dns).Verdict, "denied", policy.QueryTypeNotAllowed, "bus")
-	tunnel := policy.Case{At: now, Kind: policy.CaseConnect, Client: server, Dest: dest("bus.example.org", 9352)}
-	is(t, p.Explain(tunnel).Verdict, "allowed", policy.Matched, "bus")
-	literal := policy.Case{At: now, Kind: policy.CaseConnect, Client: server, Dest: dest("198.51.100.7", 9352)}
+	bus := tunnel("bus.example.org", 9352)
+	is(t, p.Explain(bus).Verdict, "allowed", policy.Matched, "bus")
+	literal := tunnel("198.51.100.7", 9352)
 	is(t, p.Explain(literal).Verdict, "denied", policy.AddressNotAllowed, "bus")
 	var none *policy.Policy
-	is(t, none.Explain(tunnel).Verdict, "denied", policy.NoPolicy, "")
+	is(t, none.Explain(bus).Verdict, "denied", policy.NoPolicy, "")
 }
 
 func TestRulesKnowTheirInnerClauses(t *testing.T) {
