@@ -41,7 +41,7 @@ func testARequestGoesOnAsItCame(t *testing.T, over carrier) {
 			"GET / HTTP/1.1\r\nHost: www.example.org:PORT\r\nUser-Agent: a\r\nAccept-Encoding: br, gzip\r\nVia: 1.1 gatehouse\r\n\r\n",
 		}, {
 			"fields for one hop and those that Connection names stay here",
-			"GET http://www.example.org:PORT/ HTTP/1.1\r\nHost: www.example.org:PORT\r\nConnection: X-Secret, close\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nX-Stays: 1\r\nVia: 1.0 before\r\n\r\n",
+			"GET http://www.example.org:PORT/ HTTP/1.1\r\nHost: www.example.org:PORT\r\nConnection: X-Secret, close\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nX-Stays: 1\r\nVia: 1.0 before\r\n\r\n",
 			"GET / HTTP/1.1\r\nHost: www.example.org:PORT\r\nX-Stays: 1\r\nVia: 1.0 before\r\nVia: 1.1 gatehouse\r\n\r\n",
 		}, {
 			"a client of HTTP/1.0 without Host is asked on with HTTP/1.1",

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"gatehouse/internal/flow"
-	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
 
@@ -76,16 +75,17 @@ func (e *exchange) judge() *refusal {
 	case h.PassedThrough(e.server.pseudonym):
 		return refusalFor(policy.Verdict{Reason: policy.Loop, Rule: v.Rule, Protocol: v.Protocol})
 	}
-	if e.upgrade != "websocket" || h.Upgrade == nil || h.hasBody() {
+	if e.upgrade != "websocket" || h.hasBody() {
 		e.upgrade = "" // a permitted one that cannot be carried: the origin may answer without it
 	}
 	return nil
 }
 
-// asksUpgrade is the protocol that the request asks to switch to. HTTP/1.0 knows no
-// Upgrade (RFC 9110, section 7.8).
+// asksUpgrade is the protocol that the request asks to switch to. An Upgrade field
+// that Connection does not name, or that HTTP/1.0 brings, asks for nothing and goes
+// no further (RFC 9110, section 7.8).
 func (h *requestHead) asksUpgrade() string {
-	if h.Minor == 0 || !h.Fields.Has(http1.Upgrade) {
+	if h.Upgrade == nil {
 		return ""
 	}
 	return strings.Join(listed(values(&h.Fields, "Upgrade")), ", ")
