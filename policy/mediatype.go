@@ -74,17 +74,19 @@ func token(s string) bool {
 
 // Contradicts reports whether first bytes of family f give the lie to the
 // declared type. What cannot be recognised, and what a type leaves open
-// (application/octet-stream), is no contradiction.
+// (application/octet-stream), is no contradiction. Nor is text: a format is told by
+// its signature, and text is what has none. What a .gcu holds, its vendor does not
+// publish, and a playlist is text that calls itself audio.
 func (m MediaType) Contradicts(f Family) bool {
 	switch m.class() {
 	case classText:
 		return f == FamilyProgram || f == FamilyArchive
 	case classArchive:
-		return f == FamilyProgram || f == FamilyText || f == FamilyMarkup
+		return f == FamilyProgram || f == FamilyMarkup
 	case classProgram:
-		return f == FamilyText || f == FamilyMarkup
+		return f == FamilyMarkup
 	case classMedia:
-		return f != FamilyUnknown
+		return f == FamilyProgram || f == FamilyArchive || f == FamilyMarkup
 	}
 	return false
 }

@@ -159,8 +159,7 @@ func (d *download) look(most time.Duration) (family policy.Family, empty bool) {
 		piece := in.pending()
 		first, whole := d.preview(piece)
 		family, settled := d.family(first, whole)
-		harmless := (family == policy.FamilyText || family == policy.FamilyMarkup) && d.judge(family)
-		if settled || harmless {
+		if settled || d.harmless(family) {
 			d.judge = nil
 			return family, d.isEmpty(first)
 		}
@@ -175,6 +174,18 @@ func (d *download) look(most time.Duration) (family policy.Family, empty bool) {
 			d.ended = err
 		}
 	}
+}
+
+// harmless reports whether all that a body can still turn out to be is acceptable:
+// what begins as text, text or markup; what begins as markup, that.
+func (d *download) harmless(soFar policy.Family) bool {
+	switch soFar {
+	case policy.FamilyText:
+		return d.judge(policy.FamilyText) && d.judge(policy.FamilyMarkup)
+	case policy.FamilyMarkup:
+		return d.judge(policy.FamilyMarkup)
+	}
+	return false
 }
 
 // preview is the beginning of the content in a piece that is not taken yet; whole

@@ -378,7 +378,8 @@ func testTypesHoldTheHeadAndCutTheBody(t *testing.T, over carrier) {
 		{"no type does not", "/a.inf", "200 OK", "[Version]", 403, policy.TypeNotListed},
 		{"two types do not", "/a.inf", "200 OK\r\nContent-Type: text/plain\r\nContent-Type: text/plain", "[Version]", 403, policy.TypeNotListed},
 		{"a program that says it is text does not", "/a.inf", "200 OK\r\nContent-Type: text/plain", "MZ\x90\x00", 403, policy.TypeMismatch},
-		{"text that says it is an archive does not", "/a.zip", "200 OK\r\nContent-Type: application/zip", "<html>not found</html>", 403, policy.TypeMismatch},
+		{"a page that says it is an archive does not", "/a.zip", "200 OK\r\nContent-Type: application/zip", "<html>not found</html>", 403, policy.TypeMismatch},
+		{"text that says it is an archive passes, for text is what has no signature", "/a.zip", "200 OK\r\nContent-Type: application/zip", "hello", 200, policy.Matched},
 		{"an archive that begins with letters passes", "/a.zip", "200 OK\r\nContent-Type: application/zip", "GCUPDATE\x00\x01\x02", 200, policy.Matched},
 		{"a compressed body that has hardly begun is not judged by its bytes", "/a.inf", "200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip", "\x1f\x8b\x08", 200, policy.Matched},
 		{"a part that nobody asked for is all there is", "/a.inf", "206 Partial Content\r\nContent-Type: text/plain\r\nContent-Range: bytes 5-8/99", "MZ\x90\x00", 403, policy.TypeMismatch},
@@ -407,6 +408,13 @@ func testTypesHoldTheHeadAndCutTheBody(t *testing.T, over carrier) {
 		c.ExpectChunk("y")
 		s.Close()
 		g.record()
+	})
+	t.Run("what begins as text and turns out a page is no archive", func(t *testing.T) {
+		c, s := ask("/a.zip", "200 OK\r\nContent-Type: application/zip\r\nTransfer-Encoding: chunked", "1\r\n<\r\n")
+		s.Chunk("html>").Say("0\r\n\r\n").Close()
+		resp, _ := c.Response("GET")
+		require.Equal(t, 403, resp.StatusCode)
+		require.Equal(t, policy.TypeMismatch, g.record().Verdict.Reason)
 	})
 	g = over.gate(t, options{config: Config{Hold: 100 * time.Millisecond}}, rule) // which is over soon
 	t.Run("what shows itself after the head has gone cuts the body", func(t *testing.T) {
