@@ -56,8 +56,9 @@ type Appliance struct {
 	ring         *flow.Ring
 	tail         flow.Tail // for who looks on at the console
 	decisions    *flow.Log
-	file         io.Closer // of the decision log; nil: standard output
-	feed         *feed     // to a syslog server; nil: there is none
+	catalogue    *flow.Catalogue // of its file; nil: it goes elsewhere, or is not in JSON
+	file         io.Closer       // of the decision log; nil: standard output
+	feed         *feed           // to a syslog server; nil: there is none
 	tally        *metrics.Tally
 	used         *usedAddresses
 	day          flow.Day
@@ -93,7 +94,7 @@ func New(o Options) *Appliance {
 	a.tags = a.Config.newTags()
 	a.ca = newCAShelf(a.Config, a.Now)
 	a.ring = flow.NewRing(keptDecisions)
-	a.decisions = a.newDecisionLog()
+	a.decisions, a.catalogue = a.newDecisionLog(), a.newCatalogue()
 	a.resolver = a.newResolver()
 	a.feed = a.newFeed()
 	a.tally = metrics.New(metrics.Config{

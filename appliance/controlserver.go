@@ -74,14 +74,17 @@ func (a *Appliance) find(ctx context.Context, id string) *flow.Record {
 	return a.findRecent(ctx, id)
 }
 
-// findKept looks in the decision log.
+// findKept looks in the decision log: in its catalogue, and behind that line by line.
 func (a *Appliance) findKept(ctx context.Context, id string) *flow.Record {
-	if a.Config.Log.Decisions == "stdout" || a.Config.Log.Format != "json" {
+	if a.catalogue == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
-	found, err := flow.Find(ctx, a.Config.Log.Decisions, id)
+	found, whole, err := a.catalogue.Find(ctx, id)
+	if found == nil && !whole && err == nil {
+		found, err = flow.Find(ctx, a.Config.Log.Decisions, id)
+	}
 	if err != nil {
 		a.Log.Warn("the decision log could not be searched", "id", id, "err", err)
 	}

@@ -150,6 +150,11 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 	all.Go(func() { a.hangups(ctx) })
 	started := a.Now()
 	all.Go(func() { a.guarded("chart of the day", func() { a.recallDay(ctx, started) }) })
+	all.Go(func() {
+		tick := time.NewTicker(catalogueEvery)
+		defer tick.Stop()
+		a.keepCatalogue(ctx, tick.C)
+	})
 	all.Go(func() { a.watchdog(ctx) })
 	all.Go(func() { a.thrift(ctx) })
 	if a.Files.Rules != "" {

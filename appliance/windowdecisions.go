@@ -4,74 +4,75 @@ package appliance
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"gatehouse/appliance/console"
 	"gatehouse/internal/flow"
 )
 
-// searchedLines is how far back the console looks in a decision log on the disk.
+// searchedLines is how far back, at the least, the console looks in a decision log on
+// the disk.
 const searchedLines = 100_000
+
+// newCatalogue is of the decision log, where it is a file in JSON; else nil.
+func (a *Appliance) newCatalogue() *flow.Catalogue {
+	if a.Config.Log.Decisions == "stdout" || a.Config.Log.Format != "json" {
+		return nil
+	}
+	return flow.NewCatalogue(a.Config.Log.Decisions, searchedLines)
+}
+
+// catalogueEvery is how often what was written meanwhile is catalogued: a search has
+// the rest to do.
+const catalogueEvery = 10 * time.Second
+
+// keepCatalogue keeps the catalogue up to date, so that whoever opens the console in the
+// morning does not wait for the night's decisions.
+func (a *Appliance) keepCatalogue(ctx context.Context, tick <-chan time.Time) {
+	if a.catalogue == nil {
+		return
+	}
+	for {
+		a.guarded("catalogue of the decision log", func() { a.catalogue.Update(ctx) }) // a search tells of what is wrong
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+		}
+	}
+}
 
 // Decisions implements console.House: those in memory, and behind them those of
 // the decision log, where it is a file in JSON.
 func (w window) Decisions(ctx context.Context, f console.Filter, n int) []console.Decision {
 	list, permits := []console.Decision{}, w.permits()
-	kept := w.ring.Recent(keptDecisions)
+	wanted, kept := flow.Filter(f), w.ring.Recent(keptDecisions)
 	for _, r := range kept {
 		if len(list) == n {
 			return list
 		}
-		if fits(&f, r) {
+		if wanted.Fits(r) {
 			list = append(list, w.decisionOf(r, permits))
 		}
 	}
-	for _, r := range w.onDisk(ctx, &f, n-len(list), kept) {
+	for _, r := range w.onDisk(ctx, wanted, n-len(list), kept) {
 		list = append(list, w.decisionOf(r, permits))
 	}
 	return list
 }
 
 // onDisk looks for decisions that are not in memory.
-func (w window) onDisk(ctx context.Context, f *console.Filter, n int, kept []*flow.Record) []*flow.Record {
-	if w.Config.Log.Decisions == "stdout" || w.Config.Log.Format != "json" {
+func (w window) onDisk(ctx context.Context, f flow.Filter, n int, kept []*flow.Record) []*flow.Record {
+	if w.catalogue == nil || n == 0 {
 		return nil
-	}
-	known := make(map[string]bool, len(kept))
-	for _, r := range kept {
-		known[r.ID] = true
 	}
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
-	s := flow.Search{Marks: marks(f), Most: n, Lines: searchedLines, Fits: func(r *flow.Record) bool { return !known[r.ID] && fits(f, r) }}
-	found, err := s.Newest(ctx, w.Config.Log.Decisions)
+	found, err := w.catalogue.Newest(ctx, f, n, kept)
 	if err != nil {
 		w.Log.Warn("the decision log could not be searched", "err", err)
 	}
 	return found
-}
-
-// marks are what a line must hold that fits, the rarest first.
-func marks(f *console.Filter) (all [][]byte) {
-	for _, m := range []struct{ field, value string }{{"rule", f.Rule}, {"reason", f.Reason}, {"verdict", f.Verdict}, {"surface", f.Surface}} {
-		if mark := flow.Mark(m.field, m.value); m.value != "" && mark != nil {
-			all = append(all, mark)
-		}
-	}
-	for _, part := range []string{f.Client, f.Host} { // they fit parts, so they stand somewhere in a value
-		if part = strings.ToLower(part); part != "" && flow.Mark("", part) != nil {
-			all = append([][]byte{[]byte(part)}, all...)
-		}
-	}
-	return all
-}
-
-func fits(f *console.Filter, r *flow.Record) bool {
-	same := func(want, is string) bool { return want == "" || want == is }
-	within := func(want, in string) bool { return want == "" || strings.Contains(in, strings.ToLower(want)) }
-	return same(f.Verdict, r.Verdict.String()) && same(f.Reason, r.Verdict.Reason.String()) && same(f.Rule, r.Verdict.RuleName()) &&
-		same(f.Surface, r.Surface.String()) && within(f.Host, r.Host) && (f.Client == "" || within(f.Client, r.Client.String()))
 }
 
 // Day implements console.House.
@@ -86,7 +87,7 @@ func (w window) Day() []console.Slot {
 
 // recallDay counts what the decision log tells of the day before this start.
 func (a *Appliance) recallDay(ctx context.Context, started time.Time) {
-	if a.Config.Log.Decisions == "stdout" || a.Config.Log.Format != "json" {
+	if a.catalogue == nil {
 		return
 	}
 	since := started.Add(-24 * time.Hour)

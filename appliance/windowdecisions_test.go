@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -195,51 +192,3 @@ func kept(i int) *flow.Record {
 	}
 	return r
 }
-
-// BenchmarkConsole asks for pages with 10,000 decisions in memory and 100,000 in
-// the log on the disk.
-func BenchmarkConsole(b *testing.B) {
-	dir := b.TempDir()
-	var text []byte
-	for i := range 100_000 {
-		text = flow.JSON(text, kept(i))
-	}
-	require.NoError(b, os.WriteFile(filepath.Join(dir, "decisions.log"), text, 0o600))
-	c := DefaultConfig()
-	c.State.Dir, c.Log.Decisions = filepath.Join(dir, "state"), filepath.Join(dir, "decisions.log")
-	a := New(Options{Config: &c, Log: quiet()})
-	defer a.resolver.Close()
-	a.doors = &listeners{}
-	a.rulebook.start()
-	for i := range keptDecisions {
-		a.book.Record(kept(i))
-	}
-	mux := http.NewServeMux()
-	console.New(window{a}, quiet()).Register(mux)
-	for _, path := range []string{
-		"/", "/decisions", "/decisions?verdict=denied", "/decisions?host=nowhere", "/decisions?rule=none&verdict=denied",
-		"/decisions?client=10.20&host=example.com", "/rules", "/names", "/history", "/changes",
-	} {
-		b.Run(strings.TrimPrefix(path, "/"), func(b *testing.B) {
-			before := cpu(b)
-			for b.Loop() {
-				w := &answer{header: http.Header{}}
-				r, err := http.NewRequest("GET", path, nil)
-				require.NoError(b, err)
-				mux.ServeHTTP(w, r)
-				require.Equal(b, 200, w.status)
-			}
-			b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
-		})
-	}
-}
-
-// answer keeps the status of an answer.
-type answer struct {
-	header http.Header
-	status int
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) Write(p []byte) (int, error) { return len(p), nil }
-func (a *answer) WriteHeader(status int)      { a.status = status }

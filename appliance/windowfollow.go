@@ -16,7 +16,7 @@ const mostCaughtUp = 200
 // follower looks on for the console.
 type follower struct {
 	window
-	filter console.Filter
+	filter flow.Filter
 	view   *flow.View
 	behind []*flow.Record // what he has still to catch up with, the oldest first
 	seen   map[*flow.Record]bool
@@ -28,12 +28,12 @@ func (w window) Follow(f console.Filter, after string) (console.Follower, error)
 	if err != nil {
 		return nil, err
 	}
-	o := &follower{window: w, filter: f, view: view, seen: map[*flow.Record]bool{}}
+	o := &follower{window: w, filter: flow.Filter(f), view: view, seen: map[*flow.Record]bool{}}
 	for _, r := range w.ring.Recent(keptDecisions) {
 		if after != "" && r.ID == after || len(o.behind) == mostCaughtUp {
 			break
 		}
-		if fits(&f, r) {
+		if o.filter.Fits(r) {
 			o.behind, o.seen[r] = append(o.behind, r), true
 		}
 	}
@@ -53,7 +53,7 @@ func (o *follower) Next(ctx context.Context) ([]console.Decision, int, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		records = slices.DeleteFunc(records, func(r *flow.Record) bool { return o.seen[r] || !fits(&o.filter, r) })
+		records = slices.DeleteFunc(records, func(r *flow.Record) bool { return o.seen[r] || !o.filter.Fits(r) })
 		if len(records)+missed > 0 {
 			return o.told(records), missed, nil
 		}

@@ -81,8 +81,11 @@ type jsonLine struct {
 // ParseLine reads one line that JSON wrote; the line end may lack.
 func ParseLine(line []byte) (*Record, error) {
 	var l jsonLine
-	if err := json.Unmarshal(line, &l); err != nil {
-		return nil, fmt.Errorf("no line of a decision log: %w", err)
+	if p := (plainLine{}); !p.split(line) || !p.read(&l) {
+		l = jsonLine{}
+		if err := json.Unmarshal(line, &l); err != nil {
+			return nil, fmt.Errorf("no line of a decision log: %w", err)
+		}
 	}
 	r := &Record{
 		ID: l.ID, Time: l.Time, Client: l.Client, Group: l.Group, User: l.User,

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // Search is what is looked for in a decision log in JSON.
@@ -58,19 +58,34 @@ func (s Search) Newest(ctx context.Context, path string) (found []*Record, err e
 	return found, nil
 }
 
+// openPiece opens a piece to be read. What is no plain file (a log may go to a device)
+// holds nothing that could be read again: there is no piece then.
+func openPiece(name string) (*os.File, os.FileInfo, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its other end
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "read", Path: name, Err: os.ErrNotExist}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
 // in searches one piece from its end.
 func (s *Search) in(ctx context.Context, name string, found *[]*Record) error {
-	f, err := os.Open(name)
+	f, info, err := openPiece(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	var rest []byte                              // the end of a line whose beginning is in the block before
-	buf := make([]byte, searchBlock+longestLine) // of a block and the rest
+	end := info.Size()
+	var rest []byte                                        // the end of a line whose beginning is in the block before
+	buf := make([]byte, min(end, searchBlock)+longestLine) // of a block and the rest
 	for end > 0 && len(*found) < s.Most && s.Lines > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
