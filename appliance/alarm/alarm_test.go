@@ -1,25 +1,16 @@
 package alarm
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"gatehouse/internal/nettest"
 )
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -159,115 +150,4 @@ func TestAWebhookGetsJSONAndItsPathIsNotTold(t *testing.T) {
 	err := w.Send(t.Context(), message())
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "secret")
-}
-
-// postOffice is an SMTP server for one mail (RFC 5321), with STARTTLS (RFC 3207)
-// where secure is set, and gives what it was told, line by line.
-func postOffice(t *testing.T, config *tls.Config, starttls bool) (addr string, heard chan []string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	heard = make(chan []string, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer func() { conn.Close() }()
-		var said []string
-		defer func() { heard <- said }()
-		if config != nil && !starttls {
-			conn = tls.Server(conn, config)
-		}
-		in := bufio.NewReader(conn)
-		say := func(s string) { io.WriteString(conn, s+"\r\n") }
-		say("220 post.test")
-		for content := false; ; {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return
-			}
-			line = strings.TrimRight(line, "\r\n")
-			said = append(said, line)
-			verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
-			switch {
-			case content && line == ".":
-				content = false
-				say("250 taken")
-			case content:
-			case verb == "EHLO" && starttls && config != nil:
-				say("250-post.test\r\n250-STARTTLS\r\n250 8BITMIME")
-			case verb == "EHLO":
-				say("250-post.test\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME")
-			case verb == "STARTTLS":
-				say("220 go on")
-				conn = tls.Server(conn, config)
-				in, config = bufio.NewReader(conn), nil
-			case verb == "AUTH":
-				say("235 welcome")
-			case verb == "DATA":
-				content = true
-				say("354 go on")
-			case verb == "QUIT":
-				say("221 bye")
-				return
-			default:
-				say("250 well")
-			}
-		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-done })
-	return ln.Addr().String(), heard
-}
-
-func letter(t *testing.T, addr, how string, roots *nettest.Authority) Mail {
-	password := filepath.Join(t.TempDir(), "password")
-	require.NoError(t, os.WriteFile(password, []byte("sesame\r\n"), 0o600))
-	m := Mail{Host: "post.test", Port: 25, TLS: how, From: "gatehouse@school.test", To: []string{"it@school.test", "head@school.test"}, User: "gate", PasswordFile: password,
-		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", addr)
-		}}
-	m.Config = &tls.Config{ServerName: "post.test", RootCAs: roots.Roots, MinVersion: tls.VersionTLS12}
-	return m
-}
-
-func TestAMailIsSentByTLSAfterALogin(t *testing.T) {
-	authority := nettest.NewAuthority(t, "post")
-	config := &tls.Config{Certificates: []tls.Certificate{authority.Sign(t, nil, "post.test")}}
-	for _, how := range []string{"starttls", "tls"} {
-		t.Run(how, func(t *testing.T) {
-			addr, heard := postOffice(t, config, how == "starttls")
-			require.NoError(t, letter(t, addr, how, authority).Send(t.Context(), message()))
-			said := strings.Join(<-heard, "\n")
-			require.Contains(t, said, "AUTH PLAIN AGdhdGUAc2VzYW1l") // \0gate\0sesame
-			require.Contains(t, said, "MAIL FROM:<gatehouse@school.test>")
-			require.Contains(t, said, "RCPT TO:<it@school.test>\nRCPT TO:<head@school.test>")
-			require.Contains(t, said, "Subject: gatehouse gate: disk-full and 1 more")
-			require.Contains(t, said, "Auto-Submitted: auto-generated")
-			require.Contains(t, said, "The disk is full.")
-		})
-	}
-}
-
-func TestAPasswordIsNotSentWithoutTLS(t *testing.T) {
-	authority := nettest.NewAuthority(t, "post")
-	addr, heard := postOffice(t, nil, true) // it offers no STARTTLS
-	err := letter(t, addr, "starttls", authority).Send(t.Context(), message())
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "sesame")
-	require.NotContains(t, strings.Join(<-heard, "\n"), "AUTH")
-}
-
-func TestAMailServerThatNobodyVouchesForGetsNothing(t *testing.T) {
-	authority := nettest.NewAuthority(t, "post")
-	addr, heard := postOffice(t, &tls.Config{Certificates: []tls.Certificate{nettest.SelfSigned(t, nil, "post.test")}}, true)
-	require.Error(t, letter(t, addr, "starttls", authority).Send(t.Context(), message()))
-	require.NotContains(t, strings.Join(<-heard, "\n"), "MAIL FROM")
-}
-
-func TestALoginWithoutItsPasswordIsTold(t *testing.T) {
-	m := letter(t, "", "starttls", nettest.NewAuthority(t, "post"))
-	m.PasswordFile = filepath.Join(t.TempDir(), "missing")
-	require.ErrorContains(t, m.Send(t.Context(), message()), "alarm.mail_password_file")
 }

@@ -3,12 +3,15 @@ package alarm
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"net/mail"
+	"net/smtp"
 	"os"
+	"strconv"
 	"strings"
-
-	"github.com/wneessen/go-mail"
+	"time"
 )
 
 // Mail sends messages by SMTP.
@@ -32,71 +35,108 @@ func (Mail) Name() string { return "mail" }
 // Send implements Sender. The password is read anew each time, and is in no
 // error.
 func (s Mail) Send(ctx context.Context, m Message) error {
-	letter := mail.NewMsg()
-	if err := letter.From(s.From); err != nil {
+	from, err := mail.ParseAddress(s.From)
+	if err != nil {
 		return fmt.Errorf("alarm.mail_from: %w", err)
 	}
-	if err := letter.To(s.To...); err != nil {
+	to, err := parseAddresses(s.To)
+	if err != nil {
 		return fmt.Errorf("alarm.mail_to: %w", err)
 	}
-	letter.Subject(m.Subject())
-	letter.SetDateWithValue(m.At)
-	letter.SetMessageID()
-	letter.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday replies
-	letter.SetBodyString(mail.TypeTextPlain, m.Text())
-	// go-mail leaves a connection open whose beginning goes wrong.
-	var opened net.Conn
-	dial := s.Dial
-	s.Dial = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		conn, err = dial(ctx, network, address)
-		opened = conn
-		return conn, err
-	}
-	defer func() {
-		if opened != nil {
-			opened.Close()
-		}
-	}()
-	client, err := s.client()
+	login, err := s.login()
 	if err != nil {
 		return err
 	}
-	return client.DialAndSendWithContext(ctx, letter)
+	conn, err := s.Dial(ctx, "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// net/smtp knows no context: what waits for the server is broken off.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := s.deliver(conn, login, letter{from, to, m}); err != nil {
+		return fmt.Errorf("alarm.mail_server %s: %w", s.Host, errors.Join(err, ctx.Err()))
+	}
+	return nil
 }
 
-func (s Mail) client() (*mail.Client, error) {
-	dial := s.Dial
-	options := []mail.Option{mail.WithPort(s.Port), mail.WithTimeout(sendTime), mail.WithTLSConfig(s.Config), mail.WithoutNoop()}
-	switch s.TLS {
-	case "tls":
-		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := s.Dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			secure := tls.Client(conn, s.Config)
-			if err := secure.HandshakeContext(ctx); err != nil {
-				conn.Close()
-				return nil, err
-			}
-			return secure, nil
-		}
-		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
-	case "none":
-		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
-	default:
-		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
-	}
-	if s.User != "" {
-		password, err := os.ReadFile(s.PasswordFile)
+func parseAddresses(list []string) ([]*mail.Address, error) {
+	var all []*mail.Address
+	for _, text := range list {
+		address, err := mail.ParseAddress(text)
 		if err != nil {
-			return nil, fmt.Errorf("alarm.mail_password_file: %w", err)
+			return nil, fmt.Errorf("%q: %w", text, err)
 		}
-		kind := mail.SMTPAuthAutoDiscover
-		if s.TLS == "tls" { // go-mail does not know that it is secure already
-			kind = mail.SMTPAuthPlainNoEnc
-		}
-		options = append(options, mail.WithSMTPAuth(kind), mail.WithUsername(s.User), mail.WithPassword(strings.TrimRight(string(password), "\r\n")))
+		all = append(all, address)
 	}
-	return mail.NewClient(s.Host, append(options, mail.WithDialContextFunc(dial))...)
+	return all, nil
+}
+
+// login is nil where none is wanted.
+func (s Mail) login() (*login, error) {
+	if s.User == "" {
+		return nil, nil
+	}
+	password, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return nil, fmt.Errorf("alarm.mail_password_file: %w", err)
+	}
+	return &login{user: s.User, password: strings.TrimRight(string(password), "\r\n"), host: s.Host}, nil
+}
+
+// deliver leaves conn open.
+func (s Mail) deliver(conn net.Conn, login *login, l letter) error {
+	if s.TLS == "tls" {
+		conn = tls.Client(conn, s.Config)
+	}
+	client, err := smtp.NewClient(conn, s.Host)
+	if err != nil {
+		return err
+	}
+	if err := client.Hello(ownName()); err != nil {
+		return err
+	}
+	if s.TLS != "tls" && s.TLS != "none" {
+		if offered, _ := client.Extension("STARTTLS"); !offered {
+			return errors.New(`it offers no STARTTLS; where its port is for TLS from the first byte (465), write mail_tls = "tls"`)
+		}
+		if err := client.StartTLS(s.Config); err != nil {
+			return fmt.Errorf("STARTTLS: %w", err)
+		}
+	}
+	if login != nil {
+		if err := client.Auth(login); err != nil {
+			return fmt.Errorf("login as %s: %w", s.User, err)
+		}
+	}
+	if err := client.Mail(l.from.Address); err != nil {
+		return err
+	}
+	for _, to := range l.to {
+		if err := client.Rcpt(to.Address); err != nil {
+			return fmt.Errorf("%s: %w", to.Address, err)
+		}
+	}
+	body, err := client.Data()
+	if err != nil {
+		return err
+	}
+	if err := l.write(body); err != nil {
+		return err
+	}
+	if err := body.Close(); err != nil { // the server has taken it, or not
+		return err
+	}
+	client.Quit() // it has the letter: what it says now changes nothing
+	return nil
+}
+
+// ownName is what the gate calls itself (RFC 5321, 4.1.4).
+func ownName() string {
+	name, err := os.Hostname()
+	if err != nil || strings.ContainsAny(name, " \r\n") {
+		return "localhost"
+	}
+	return name
 }
