@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/appliance/alarm"
 	"gatehouse/internal/flow"
+	"gatehouse/internal/wholefile"
 )
 
 // alarmFile is the file in state.dir that keeps what was told.
@@ -76,7 +77,7 @@ func (a *Appliance) recallAlarms() {
 	if a.bell == nil || a.alarmKeep == "" {
 		return
 	}
-	text, err := readFile(a.alarmKeep, mostText)
+	text, err := wholefile.Read(a.alarmKeep, mostText)
 	var k keptAlarms
 	if err == nil {
 		err = json.Unmarshal(text, &k)
@@ -107,7 +108,7 @@ func (a *Appliance) keepAlarms() {
 		err = os.MkdirAll(filepath.Dir(a.alarmKeep), 0o700)
 	}
 	if err == nil {
-		err = replaceFile(a.alarmKeep, text)
+		err = wholefile.Replace(a.alarmKeep, text, wholefile.Mode(0o644))
 	}
 	if err != nil {
 		if !a.alarmsUnkept {

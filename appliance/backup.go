@@ -12,6 +12,7 @@ import (
 	"gatehouse/appliance/backup"
 	"gatehouse/appliance/journal"
 	"gatehouse/internal/servicetags"
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -32,7 +33,7 @@ func (c *collection) note(format string, args ...any) {
 
 // put takes a file in; one that cannot be read or named is noted.
 func (c *collection) put(name, path string) {
-	text, err := readFile(path, mostTags)
+	text, err := wholefile.Read(path, mostTags)
 	switch {
 	case err != nil:
 		c.note("%s is not in the backup: %v", path, err)
@@ -56,7 +57,7 @@ func Backup(files Files, config *Config, version string, secrets bool) (backup.C
 	c.Files[backup.Rules] = text
 	c.named(files, config, text)
 	if files.Config != "" {
-		if text, err = readFile(files.Config, mostText); err != nil {
+		if text, err = wholefile.Read(files.Config, mostText); err != nil {
 			return c.Content, nil, fmt.Errorf("back up the configuration: %w", err)
 		}
 		_, problems := ParseConfig(files.Config, text)
@@ -83,7 +84,7 @@ func (c *collection) named(files Files, config *Config, text []byte) {
 	env := config.Env()
 	seen := map[string]bool{}
 	env.ReadFile = func(path string) ([]byte, error) {
-		found, err := readFile(path, mostText)
+		found, err := wholefile.Read(path, mostText)
 		if err == nil && !seen[path] {
 			seen[path] = true
 			c.beside(files, path, bytes.Contains(found, []byte("PRIVATE KEY-----")))

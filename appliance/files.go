@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -71,7 +72,7 @@ func (f Files) ReadRules() ([]byte, error) {
 	if f.Rules == "" {
 		return rules.Default(), nil
 	}
-	return readFile(f.Rules, mostText)
+	return wholefile.Read(f.Rules, mostText)
 }
 
 // ReadConfig reads and checks the configuration. Without a file the defaults
@@ -83,7 +84,7 @@ func (f Files) ReadConfig() (*Config, []rules.Problem, error) {
 		c.State.Dir = ownState(c.State.Dir)
 		return &c, nil, nil
 	}
-	text, err := readFile(f.Config, mostText)
+	text, err := wholefile.Read(f.Config, mostText)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the configuration: %w; make it readable for this user", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/internal/ca"
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -32,7 +33,7 @@ func (c *Config) Roots() (*x509.CertPool, error) {
 	if err != nil {
 		pool = x509.NewCertPool() // a system without any: then only ours
 	}
-	text, err := readFile(c.TLS.CAFile, mostText)
+	text, err := wholefile.Read(c.TLS.CAFile, mostText)
 	if err != nil {
 		return nil, fmt.Errorf("tls.ca_file: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 // lastGood is the folder that keeps the rules file that was last in force. The
@@ -38,7 +40,7 @@ func (l lastGood) keep(text []byte) error {
 		return fmt.Errorf("keep the rules in force: %w", err)
 	}
 	if !l.has(name, text) {
-		if err := l.write(name, text); err != nil {
+		if err := wholefile.Replace(filepath.Join(string(l), name), text, nil); err != nil {
 			return fmt.Errorf("keep the rules in force: %w", err)
 		}
 	}
@@ -52,20 +54,6 @@ func (l lastGood) has(name string, text []byte) bool {
 	found, err := os.ReadFile(path)
 	now := time.Now()
 	return err == nil && bytes.Equal(found, text) && os.Chtimes(path, now, now) == nil
-}
-
-func (l lastGood) write(name string, text []byte) error {
-	f, err := os.CreateTemp(string(l), "new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // where it was not renamed
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(string(l), name))
 }
 
 // forget removes all that is kept but the file name.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"gatehouse/internal/wholefile"
 )
 
 // overwrite puts text in the place of a file as a whole, with the owner and the
@@ -19,27 +21,13 @@ func overwrite(path string, text []byte) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil { // a link stays one
 		path = real
 	}
-	err := succeed(path, text)
+	err := wholefile.Replace(path, text, func(f *os.File) error { return liken(f, path) })
 	for _, hindrance := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EBUSY, syscall.EXDEV} {
 		if errors.Is(err, hindrance) {
 			return rewrite(path, text)
 		}
 	}
 	return err
-}
-
-// succeed renames a new file to the place of the one at path.
-func succeed(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".gatehouse-draft-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // does nothing once it is renamed
-	_, err = f.Write(text)
-	if err = errors.Join(err, liken(f, path), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // liken gives f the owner and the permissions of the file at path.

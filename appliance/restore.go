@@ -17,6 +17,7 @@ import (
 	"gatehouse/appliance/backup"
 	"gatehouse/appliance/journal"
 	"gatehouse/internal/servicetags"
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -69,7 +70,7 @@ func (r *Restoration) note(format string, args ...any) {
 
 // replace takes a file among the steps, where it is another than the one there.
 func (r *Restoration) replace(what, path string, text []byte, mode fs.FileMode, then string) {
-	had, err := readFile(path, mostTags)
+	had, err := wholefile.Read(path, mostTags)
 	switch {
 	case err == nil && bytes.Equal(had, text):
 		return
@@ -106,7 +107,7 @@ func (r *Restoration) config(present *Config, c backup.Content) (*Config, error)
 		r.note("gatehouse.toml is not put back: this gatehouse goes by built-in defaults; name a configuration by --config")
 		return present, nil
 	}
-	had, err := readFile(r.files.Config, mostText)
+	had, err := wholefile.Read(r.files.Config, mostText)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +187,7 @@ func (r *Restoration) weighRules(config *Config, tags *servicetags.File, c backu
 				}
 			}
 		}
-		return readFile(path, mostText)
+		return wholefile.Read(path, mostText)
 	}
 	after, problems := rules.Load(r.files.RulesName(), text, env)
 	r.Problems = append(r.Problems, foremost(problems)...)
@@ -264,7 +265,7 @@ func (r *Restoration) Apply(put func(rules []byte) error) (err error) {
 
 // write writes a file, and gives what undoes it.
 func (s step) write() (back func() error, err error) {
-	had, err := readFile(s.path, mostTags)
+	had, err := wholefile.Read(s.path, mostTags)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o750); err != nil {
 			return nil, err

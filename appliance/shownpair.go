@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/internal/keypair"
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -76,7 +77,7 @@ func (s *shownPair) read(now time.Time) error {
 
 // readPEM reads a certificate or key; a mebibyte holds any.
 func readPEM(path string) ([]byte, error) {
-	text, err := readFile(path, 1<<20)
+	text, err := wholefile.Read(path, 1<<20)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; make it readable for the user that gatehouse runs as", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/appliance/syslog"
 	"gatehouse/internal/keypair"
+	"gatehouse/internal/wholefile"
 )
 
 // syslog checks the keys of [log] that speak of a syslog server.
@@ -32,7 +33,7 @@ func (c *configCheck) syslog() {
 // clientPair reads the certificate that a syslog server is shown, with its key; the
 // zero now asks for no validity.
 func clientPair(path string, now time.Time) (*tls.Certificate, error) {
-	text, err := readFile(path, mostText)
+	text, err := wholefile.Read(path, mostText)
 	if err != nil {
 		return nil, fmt.Errorf("log.syslog_certificate: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"gatehouse/internal/servicetags"
+	"gatehouse/internal/wholefile"
 )
 
 // downloadPage is Microsoft's page of the list for the public cloud; the list's
@@ -118,7 +119,7 @@ func (f *tagFetch) attempt(ctx context.Context, s fetchState) fetchState {
 	}
 	text, err := json.Marshal(s)
 	if err == nil {
-		err = replaceFile(f.keep, text)
+		err = wholefile.Replace(f.keep, text, wholefile.Mode(0o644))
 	}
 	if err != nil {
 		f.log.Warn("when the Azure service tags were fetched could not be written down", "err", err)

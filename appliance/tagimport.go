@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/internal/servicetags"
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -45,9 +46,9 @@ func (c *Config) WeighTags(files Files, path string) (*TagImport, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := readBounded(path)
+	text, err := wholefile.Read(path, servicetags.MaxBytes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("azure service tags: %w; name a list as Microsoft publishes it, ServiceTags_Public_*.json", err)
 	}
 	after, err := servicetags.Parse(bytes.NewReader(text), path)
 	if err != nil {
@@ -62,21 +63,6 @@ func (c *Config) weigh(files Files, before, after *servicetags.File, text []byte
 		return nil, err
 	}
 	return i, nil
-}
-
-// readBounded reads a file that may be as long as a list of service tags is at
-// most.
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("azure service tags: %w", err)
-	case info.IsDir():
-		return nil, fmt.Errorf("azure service tags: %s is a folder; name the file itself", path)
-	case info.Size() > servicetags.MaxBytes:
-		return nil, fmt.Errorf("azure service tags: %s is larger than %d MiB, and no list of service tags", path, servicetags.MaxBytes>>20)
-	}
-	return os.ReadFile(path)
 }
 
 // Uses reports whether the rules use a tag.
@@ -149,7 +135,7 @@ func (i *TagImport) Apply() (path string, err error) {
 	if folder {
 		path = filepath.Join(i.to, i.nameInFolder())
 	}
-	if err := replaceFile(path, i.text); err != nil {
+	if err := wholefile.Replace(path, i.text, wholefile.Mode(0o644)); err != nil {
 		return "", fmt.Errorf("import the service tags: %w", err)
 	}
 	if !folder {
@@ -172,22 +158,6 @@ func (i *TagImport) nameInFolder() string {
 		return name
 	}
 	return "ServiceTags_imported_" + time.Now().UTC().Format("20060102") + ".json"
-}
-
-// replaceFile puts bytes in the place of a file, so that whoever reads it finds
-// the old or the new, and never a part.
-func replaceFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".gatehouse-import-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // does nothing once it is renamed
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 func day(t time.Time) string {

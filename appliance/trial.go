@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/appliance/console"
 	"gatehouse/appliance/journal"
+	"gatehouse/internal/wholefile"
 )
 
 // trialTime is how long a draft that was put in force waits for its
@@ -238,5 +239,5 @@ func (t *trial) remember(p *pending) error {
 	if err := os.MkdirAll(filepath.Dir(t.keep), 0o700); err != nil {
 		return err
 	}
-	return replaceFile(t.keep, text)
+	return wholefile.Replace(t.keep, text, wholefile.Mode(0o644))
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"gatehouse/internal/wholefile"
 )
 
 const (
@@ -40,7 +42,7 @@ func (s sight) key() string { return s.digest + s.gone }
 // lookAtFile reads a file. An empty one is nothing: an editor or a full disk
 // leaves it for a moment, and nobody means it.
 func lookAtFile(path string, most int64) sight {
-	text, err := readFile(path, most)
+	text, err := wholefile.Read(path, most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return sight{gone: "the file is not there"}

@@ -69,7 +69,7 @@ func Load(name string, text []byte, env Env) (*Loaded, []Problem) {
 	}
 	sum := sha256.Sum256(text)
 	if env.ReadFile == nil {
-		env.ReadFile = readPlain
+		env.ReadFile = readLogins
 	}
 	c := &compiler{env: env, name: name, file: readFile(name, text), sha256: hex.EncodeToString(sum[:])}
 	c.doc = c.file.doc

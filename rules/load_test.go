@@ -53,7 +53,7 @@ func testEnv(t testing.TB) Env {
 		if filepath.Base(path) == "staff.htpasswd" { // as the documentation calls it; the password is sesame
 			return []byte("ann:$2y$04$Q2a7fwo5Haz1izNKrtBnre4LUsTpzVvkSWpjDVqEqkqf5VdEpX3ma\n"), nil
 		}
-		return readPlain(path)
+		return readLogins(path)
 	}}
 }
 

@@ -2,37 +2,18 @@ package rules
 
 import (
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 
 	"gatehouse/internal/htpasswd"
+	"gatehouse/internal/wholefile"
 	"gatehouse/policy"
 )
 
 // mostLoginFlaws bounds what is told of one password file.
 const mostLoginFlaws = 20
 
-// readPlain reads a file that the rules name: no device that never ends, and no
-// pipe that waits.
-func readPlain(path string) ([]byte, error) {
-	const most = 16 << 20
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no plain file")
-	case info.Size() > most:
-		return nil, errors.New("it is larger than 16 MiB")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most))
-}
+// readLogins reads a password file that the rules name.
+func readLogins(path string) ([]byte, error) { return wholefile.Read(path, 16<<20) }
 
 // logins reads the password file of a group. Where it cannot be used the rules
 // cannot be loaded.

@@ -26,7 +26,7 @@ func TestAPasswordFileLiesBesideTheRules(t *testing.T) {
 		require.True(t, list[0].Check("ann", "sesame", testNow))
 		require.Empty(t, loaded.Policy.Logins(netip.MustParseAddr("10.41.0.7")))
 	}
-	for path, says := range map[string]string{".": "no plain file", "/dev/zero": "no plain file", "nobody": "no such file"} {
+	for path, says := range map[string]string{".": "it is a folder", "/dev/zero": "no regular file", "nobody": "no such file"} {
 		loaded, problems := Load(filepath.Join(dir, "rules.toml"), text(path), env)
 		require.Nil(t, loaded)
 		require.Len(t, problems, 1)

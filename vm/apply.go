@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 // Machine is where everything lies and how the system is spoken to.
@@ -98,7 +100,7 @@ func (m *Machine) sow(ctx context.Context, s Settings, told bool) (Settings, err
 // is true.
 func (m *Machine) gateFile(name string, text []byte, mode fs.FileMode, write bool) error {
 	path := filepath.Join(m.Gate, name)
-	if err := writeFile(path, text, mode); err != nil {
+	if err := wholefile.Replace(path, text, wholefile.Mode(mode)); err != nil {
 		return err
 	}
 	return m.Own(path, write)
@@ -203,7 +205,7 @@ func put(dir, name, text string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, name), []byte(text), 0o644)
+	return wholefile.Replace(filepath.Join(dir, name), []byte(text), wholefile.Mode(0o644))
 }
 
 // trouble keeps a sentence for the screen; nil takes it away.

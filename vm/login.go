@@ -20,6 +20,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"gatehouse/internal/wholefile"
 )
 
 // The files of the console's door, in the gate's folder.
@@ -97,8 +99,8 @@ func ensureCertificate(dir string, s Settings, now time.Time) error {
 		return err
 	}
 	return errors.Join(
-		writeFile(filepath.Join(dir, keyFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o640),
-		writeFile(filepath.Join(dir, certFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
+		wholefile.Replace(filepath.Join(dir, keyFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), wholefile.Mode(0o640)),
+		wholefile.Replace(filepath.Join(dir, certFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), wholefile.Mode(0o644)),
 	)
 }
 

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v2"
 	"golang.org/x/crypto/bcrypt"
+
+	"gatehouse/internal/wholefile"
 )
 
 // Settings are what the machine was told about itself. They lie on the data disk as
@@ -77,21 +78,7 @@ func (s Settings) save(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, text, 0o600)
-}
-
-// writeFile replaces a file as a whole, on the disk before it has its name.
-func writeFile(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // does nothing once it is renamed
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return wholefile.Replace(path, text, wholefile.Mode(0o600))
 }
 
 var (

@@ -12,13 +12,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 // Entry is one change, or the attempt at one.
@@ -141,7 +142,7 @@ func (j Journal) Entries() (all []Entry, unread int, err error) {
 		return nil, 0, nil
 	}
 	for _, name := range []string{asideName, trailName} {
-		text, failed := readBounded(j.path(name), 4*mostTrail)
+		text, failed := wholefile.Read(j.path(name), 4*mostTrail)
 		if failed != nil {
 			if !errors.Is(failed, fs.ErrNotExist) {
 				err = errors.Join(err, failed)
@@ -169,25 +170,6 @@ func parse(text []byte) (all []Entry, unread int) {
 		}
 	}
 	return all, unread
-}
-
-// readBounded reads a plain file of at most so many octets.
-func readBounded(path string, most int64) ([]byte, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is no plain file")}
-	case info.Size() > most:
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is larger than %d MiB", most>>20)}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most))
 }
 
 func (j Journal) path(name string) string { return filepath.Join(string(j), name) }

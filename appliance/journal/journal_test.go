@@ -148,7 +148,7 @@ func TestADamagedFileIsNotGiven(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.Symlink("/dev/zero", path))
 	_, err = j.Text(Digest(text))
-	require.ErrorContains(t, err, "no plain file")
+	require.ErrorContains(t, err, "no regular file")
 }
 
 func TestTheFilesThatWereInForceLongestAgoGoFirst(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 const (
@@ -54,16 +56,7 @@ func (j Journal) keep(text []byte, now time.Time) error {
 	if had, err := j.Text(Digest(text)); err == nil && len(had) == len(text) {
 		return os.Chtimes(path, now, now)
 	}
-	f, err := os.CreateTemp(string(j), "new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // where it was not renamed
-	_, err = f.Write(text)
-	if err = errors.Join(err, j.own(f), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := wholefile.Replace(path, text, j.own); err != nil {
 		return err
 	}
 	return os.Chtimes(path, now, now)
@@ -74,7 +67,7 @@ func (j Journal) Text(digest string) ([]byte, error) {
 	if j == "" || !IsDigest(digest) {
 		return nil, ErrNotKept
 	}
-	text, err := readBounded(j.path(digest+fileExt), mostFile)
+	text, err := wholefile.Read(j.path(digest+fileExt), mostFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNotKept

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 // Stands reports whether a file of that name is one of a journal.
@@ -103,16 +105,7 @@ func (j Journal) rewrite(entries []Entry) error {
 	if err := os.MkdirAll(string(j), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(string(j), "new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // where it was not renamed
-	_, err = f.WriteString(strings.Join(lines, ""))
-	if err = errors.Join(err, j.own(f), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), j.path(trailName)); err != nil {
+	if err := wholefile.Replace(j.path(trailName), []byte(strings.Join(lines, "")), j.own); err != nil {
 		return err
 	}
 	if err := os.Remove(j.path(asideName)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/appliance"
+	"gatehouse/internal/wholefile"
 )
 
 type keepFlags struct {
@@ -100,16 +100,7 @@ func writePrivate(path string, text []byte) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil { // a link stays one
 		path = real
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".gatehouse-backup-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // does nothing once it is renamed
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return wholefile.Replace(path, text, nil)
 }
 
 func runRestore(cmd *cobra.Command, f keepFlags, from string) error {

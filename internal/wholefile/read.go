@@ -1,4 +1,7 @@
-package appliance
+// Package wholefile reads a file as a whole, and puts another in its place as a
+// whole. It knows nothing of what is in them, watches none, and writes into no file
+// that is there.
+package wholefile
 
 import (
 	"errors"
@@ -9,17 +12,11 @@ import (
 	"syscall"
 )
 
-// The files that are read whole are bounded, in octets: what is larger was put
-// there by mistake or by malice, and reading it could cost the gate its memory.
-const (
-	mostText = 8 << 20  // TOML: room for some hundred thousand hosts
-	mostTags = 64 << 20 // Azure's service tags, some 5 MiB by now
-)
-
-// readFile reads a regular file of at most so many octets. Anything else under
-// that name (a pipe nobody writes to, a device without end) would hold up
-// whoever reads it for ever, so it is refused before it is read.
-func readFile(path string, most int64) ([]byte, error) {
+// Read reads a regular file of at most so many octets. Anything else under that name
+// (a pipe nobody writes to, a device without end) would hold up whoever reads it for
+// ever, and a file that is larger, put there by mistake or by malice, could cost the
+// gate its memory: both are refused, with an *fs.PathError that says which.
+func Read(path string, most int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe must not wait for its writer
 	if err != nil {
 		return nil, err
