@@ -22,6 +22,7 @@ type Slot struct {
 type Day struct {
 	mu    sync.Mutex
 	slots [daySlots]Slot
+	ends  [daySlots]int64 // of each slot, in Unix time
 }
 
 // Record implements Sink: a passage counts when it ends, and repeats count by
@@ -38,15 +39,16 @@ func (d *Day) Repeated(r *Record, n int, took time.Duration) { d.Add(r, r.Time.A
 
 // Add counts n passages like r, decided at a moment.
 func (d *Day) Add(r *Record, at time.Time, n int) {
-	start := at.UTC().Truncate(DaySlot)
+	end, i := placeOf(at)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := &d.slots[int(start.Unix()/int64(DaySlot/time.Second))%daySlots]
+	s := &d.slots[i]
+	const turn = int64(24 * time.Hour / time.Second)
 	switch {
-	case start.Before(s.Start):
+	case s.Start.IsZero(), end > d.ends[i], end < d.ends[i]-turn: // the last was counted by a clock that was ahead
+		*s, d.ends[i] = Slot{Start: time.Unix(end, 0).UTC().Add(-DaySlot)}, end
+	case end < d.ends[i]:
 		return // more than a day ago
-	case start.After(s.Start):
-		*s = Slot{Start: start}
 	}
 	switch {
 	case r.Verdict.Would:
@@ -58,19 +60,29 @@ func (d *Day) Add(r *Record, at time.Time, n int) {
 	}
 }
 
+// placeOf is the end, in Unix time, of the slot in which a moment is, and the place
+// of that slot in a Day. It is asked of every passage, and in whole seconds costs a
+// fraction of Time.Truncate.
+func placeOf(at time.Time) (end int64, place int) {
+	const length = int64(DaySlot / time.Second)
+	second := at.Unix()
+	into := (second%length + length) % length // also before 1970
+	end = second - into + length
+	return end, int((end/length%int64(daySlots) + int64(daySlots)) % int64(daySlots))
+}
+
 // Slots are the last 24 hours before and with a moment, the oldest first, those
 // without decisions too.
 func (d *Day) Slots(now time.Time) []Slot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	start := now.UTC().Truncate(DaySlot).Add(-DaySlot * time.Duration(daySlots-1))
 	list := make([]Slot, daySlots)
 	for i := range list {
-		list[i] = Slot{Start: start}
-		if s := d.slots[int(start.Unix()/int64(DaySlot/time.Second))%daySlots]; s.Start.Equal(start) {
-			list[i] = s
+		end, place := placeOf(now.Add(DaySlot * time.Duration(i+1-daySlots)))
+		list[i] = Slot{Start: time.Unix(end, 0).UTC().Add(-DaySlot)}
+		if !d.slots[place].Start.IsZero() && d.ends[place] == end {
+			list[i] = d.slots[place]
 		}
-		start = start.Add(DaySlot)
 	}
 	return list
 }

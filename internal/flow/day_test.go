@@ -37,3 +37,26 @@ func TestADayCountsWhatWasDecidedWithinIt(t *testing.T) {
 	require.Zero(t, next[95].Denied)
 	require.Zero(t, next[91].WouldDeny)
 }
+
+func TestADayIsCountedWhateverTheClockSays(t *testing.T) {
+	for _, year := range []int{2, 1960, 1970, 2040} {
+		now := time.Date(year, 1, 1, 0, 7, 0, 0, time.UTC)
+		var d Day
+		require.Zero(t, d.Slots(now)[95].Denied)
+		d.Record(&Record{Time: now})
+		d.Record(&Record{Time: now.Add(-DaySlot)})
+		slots := d.Slots(now)
+		require.Equal(t, Slot{Start: now.Truncate(DaySlot), Denied: 1}, slots[95])
+		require.Equal(t, 1, slots[94].Denied)
+	}
+}
+
+func TestADayThatWasCountedByAClockAheadIsCountedAnew(t *testing.T) {
+	now := time.Date(2026, 3, 4, 12, 7, 0, 0, time.UTC)
+	var d Day
+	for i := range daySlots { // whatever the slot
+		d.Record(&Record{Time: now.AddDate(14, 0, 0).Add(DaySlot * time.Duration(i))})
+	}
+	d.Record(&Record{Time: now})
+	require.Equal(t, 1, d.Slots(now)[95].Denied)
+}
