@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -50,7 +51,32 @@ func NewFile(c FileConfig) *File {
 }
 
 // Write appends whole lines. After an error the file is opened anew.
-func (f *File) Write(lines []byte) (int, error) {
+func (f *File) Write(lines []byte) (n int, err error) {
+	for n < len(lines) && err == nil {
+		var wrote int
+		wrote, err = f.write(f.part(lines[n:]))
+		n += wrote
+	}
+	return n, err
+}
+
+// part is as many of the lines as one piece holds, at least one.
+func (f *File) part(lines []byte) []byte {
+	most := int(f.piece())
+	if f.Bytes == 0 || len(lines) <= most {
+		return lines
+	}
+	end := bytes.LastIndexByte(lines[:most], '\n') + 1
+	if end == 0 {
+		end = bytes.IndexByte(lines, '\n') + 1
+	}
+	if end == 0 {
+		return lines
+	}
+	return lines[:end]
+}
+
+func (f *File) write(lines []byte) (int, error) {
 	if err := f.ready(int64(len(lines))); err != nil {
 		return 0, err
 	}

@@ -73,6 +73,29 @@ func TestFileStaysWithinItsBytes(t *testing.T) {
 	require.Greater(t, total, int64(6000), "and keeps what it may")
 }
 
+func TestABatchThatIsLargerThanAPieceIsCutBetweenLines(t *testing.T) {
+	dir, d := t.TempDir(), newDay()
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Bytes: 8000, Now: d.clock})
+	defer f.Close()
+	batch := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 50) + strings.Repeat("y", 1500) + "\n" + "z\n")
+	n, err := f.Write(batch)
+	require.NoError(t, err)
+	require.Equal(t, len(batch), n)
+	pieces, err := Pieces(f.Path)
+	require.NoError(t, err)
+	var all []byte
+	for _, name := range append(pieces, f.Path) {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.True(t, strings.HasSuffix(string(text), "\n"), "%s ends in the midst of a line", name)
+		if text[0] != 'y' { // one line may be longer than a piece
+			require.LessOrEqual(t, len(text), 1000)
+		}
+		all = append(all, text...)
+	}
+	require.Equal(t, string(batch), string(all))
+}
+
 func TestFileGoesOnAfterARestartOnALineOfItsOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "decisions.log")
 	require.NoError(t, os.WriteFile(path, []byte("whole\ntorn by kill -9"), 0o600))

@@ -14,53 +14,65 @@ import (
 // passage through a parent proxy names it, one of TLS that could not be looked
 // into or of a parent that failed says why, and one that tells of repeats of how
 // many.
-func JSON(dst []byte, r *Record) []byte {
-	o := object{buf: append(dst, '{')}
-	o.key("ts")
-	o.buf = appendTime(o.buf, r.Time)
-	o.text("id", r.ID)
-	o.text("surface", r.Surface.String())
-	o.addr("client", r.Client)
-	o.text("group", r.Group)
-	o.text("user", r.User)
-	o.text("host", r.Host)
-	o.list("cname", r.CNAME)
-	o.addr("ip", r.IP)
-	o.number("port", int64(r.Port))
-	o.text("protocol", r.Protocol.String())
-	o.text("method", r.Method)
-	o.text("path", r.Path)
-	o.text("type", r.typeOf())
-	o.text("upload", r.Upload)
-	o.text("verdict", r.Verdict.String())
-	o.flag("would", r.Verdict.Would)
-	o.text("reason", r.Verdict.Reason.String())
-	o.text("rule", r.Verdict.RuleName())
-	o.number("rule_line", int64(r.Verdict.Line()))
-	o.text("pack", r.pack())
-	o.text("policy_sha", r.PolicySHA)
-	o.number("sent", r.Sent)
-	o.number("received", r.Received)
-	o.millis("first_byte_ms", r.FirstByte)
-	o.millis("dur_ms", r.Duration)
-	o.text("end", r.ending())
-	o.number("status", int64(r.Status))
+func JSON(dst []byte, r *Record) []byte { return (*prepared)(nil).appendLine(dst, r) }
+
+// NewJSON gives the Format JSON for one goroutine: it writes the same octets, and
+// prepares once what stands alike in many lines.
+func NewJSON() Format { return new(prepared).appendLine }
+
+// appendLine writes without reflection: the log must cost little beside the
+// passage it tells of. Each name stands with what parts it from the value before.
+func (p *prepared) appendLine(dst []byte, r *Record) []byte {
+	dst = append(dst, `{"ts":`...)
+	dst = p.appendTime(dst, r.Time)
+	dst = appendText(dst, `,"id":"`, r.ID)
+	dst = appendWord(dst, `,"surface":"`, r.Surface.String())
+	dst = appendAddr(dst, `,"client":"`, r.Client)
+	dst = appendText(dst, `,"group":"`, r.Group)
+	dst = appendText(dst, `,"user":"`, r.User)
+	dst = appendText(dst, `,"host":"`, r.Host)
+	dst = appendList(dst, `,"cname":[`, r.CNAME)
+	dst = appendAddr(dst, `,"ip":"`, r.IP)
+	dst = appendNumber(dst, `,"port":`, int64(r.Port))
+	dst = appendWord(dst, `,"protocol":"`, r.Protocol.String())
+	dst = appendText(dst, `,"method":"`, r.Method)
+	dst = appendText(dst, `,"path":"`, r.Path)
+	dst = appendText(dst, `,"type":"`, r.typeOf())
+	dst = appendText(dst, `,"upload":"`, r.Upload)
+	dst = p.appendVerdict(dst, r)
+	dst = appendNumber(dst, `,"sent":`, r.Sent)
+	dst = appendNumber(dst, `,"received":`, r.Received)
+	dst = appendMillis(append(dst, `,"first_byte_ms":`...), r.FirstByte)
+	dst = appendMillis(append(dst, `,"dur_ms":`...), r.Duration)
+	dst = appendText(dst, `,"end":"`, r.ending())
+	dst = appendNumber(dst, `,"status":`, int64(r.Status))
 	if r.Publish != "" {
-		o.text("publish", r.Publish)
+		dst = appendText(dst, `,"publish":"`, r.Publish)
 	}
 	if r.Parent != "" {
-		o.text("parent", r.Parent)
+		dst = appendText(dst, `,"parent":"`, r.Parent)
 	}
 	if r.Fault != "" {
-		o.text("fault", string(r.Fault))
+		dst = appendText(dst, `,"fault":"`, string(r.Fault))
 	}
 	if r.Detail != "" {
-		o.text("detail", r.Detail)
+		dst = appendText(dst, `,"detail":"`, r.Detail)
 	}
 	if r.Repeats > 0 {
-		o.number("repeats", int64(r.Repeats))
+		dst = appendNumber(dst, `,"repeats":`, int64(r.Repeats))
 	}
-	return append(o.buf, '}', '\n')
+	return append(dst, '}', '\n')
+}
+
+// appendVerdict writes what was decided, by which rule of which file.
+func appendVerdict(dst []byte, r *Record) []byte {
+	dst = appendWord(dst, `,"verdict":"`, r.Verdict.String())
+	dst = strconv.AppendBool(append(dst, `,"would":`...), r.Verdict.Would)
+	dst = appendWord(dst, `,"reason":"`, r.Verdict.Reason.String())
+	dst = appendText(dst, `,"rule":"`, r.Verdict.RuleName())
+	dst = appendNumber(dst, `,"rule_line":`, int64(r.Verdict.Line()))
+	dst = appendText(dst, `,"pack":"`, r.pack())
+	return appendText(dst, `,"policy_sha":"`, r.PolicySHA)
 }
 
 // typeOf is what the "type" of the line says: for a DNS question the type asked
@@ -87,58 +99,44 @@ func (r *Record) ending() string {
 	return r.End
 }
 
-// object writes the members of a JSON object, without reflection: the log must
-// cost little beside the passage it tells of.
-type object struct {
-	buf  []byte
-	more bool
-}
-
-func (o *object) key(name string) {
-	if o.more {
-		o.buf = append(o.buf, ',', '"')
-	} else {
-		o.buf = append(o.buf, '"')
+// appendText writes a member of an object: name is what stands before the text, its
+// first quote included.
+func appendText(dst []byte, name, text string) []byte {
+	dst = append(dst, name...)
+	if len(text) <= MaxField && plainPrefix(text) == len(text) {
+		return append(append(dst, text...), '"')
 	}
-	o.more = true
-	o.buf = append(append(o.buf, name...), '"', ':')
+	return append(appendEscaped(dst, clip(text)), '"')
 }
 
-func (o *object) addr(name string, a netip.Addr) {
-	o.key(name)
-	o.buf = appendAddr(o.buf, a)
+// appendWord writes a member whose text is one of ours, with nothing to escape.
+func appendWord(dst []byte, name, word string) []byte {
+	return append(append(append(dst, name...), word...), '"')
 }
 
-func (o *object) millis(name string, d time.Duration) {
-	o.key(name)
-	o.buf = appendMillis(o.buf, d)
+func appendNumber(dst []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(dst, name...), n, 10)
 }
 
-func (o *object) text(name, value string) {
-	o.key(name)
-	o.buf = appendJSONString(o.buf, value)
+// appendAddr writes an address, or an empty text where there is none.
+func appendAddr(dst []byte, name string, a netip.Addr) []byte {
+	dst = append(dst, name...)
+	if a.IsValid() {
+		dst = a.AppendTo(dst)
+	}
+	return append(dst, '"')
 }
 
-func (o *object) number(name string, n int64) {
-	o.key(name)
-	o.buf = strconv.AppendInt(o.buf, n, 10)
-}
-
-func (o *object) flag(name string, set bool) {
-	o.key(name)
-	o.buf = strconv.AppendBool(o.buf, set)
-}
-
-func (o *object) list(name string, values []string) {
-	o.key(name)
-	o.buf = append(o.buf, '[')
-	for i, v := range values {
-		if i > 0 {
-			o.buf = append(o.buf, ',')
+func appendList(dst []byte, name string, texts []string) []byte {
+	dst = append(dst, name...)
+	for i, text := range texts {
+		quote := `,"`
+		if i == 0 {
+			quote = `"`
 		}
-		o.buf = appendJSONString(o.buf, v)
+		dst = appendText(dst, quote, text)
 	}
-	o.buf = append(o.buf, ']')
+	return append(dst, ']')
 }
 
 // appendTime writes a moment as RFC 3339 has it, in UTC, to the millisecond.
@@ -151,22 +149,20 @@ func appendTime(dst []byte, t time.Time) []byte {
 	}
 	hour, minute, second := t.Clock()
 	dst = append(dst, '"')
-	dst = appendDigits(dst, year, 1000)
-	dst = appendDigits(append(dst, '-'), int(month), 10)
-	dst = appendDigits(append(dst, '-'), day, 10)
-	dst = appendDigits(append(dst, 'T'), hour, 10)
-	dst = appendDigits(append(dst, ':'), minute, 10)
-	dst = appendDigits(append(dst, ':'), second, 10)
-	dst = appendDigits(append(dst, '.'), t.Nanosecond()/1e6, 100)
+	dst = append2(append2(dst, year/100), year%100)
+	dst = append2(append(dst, '-'), int(month))
+	dst = append2(append(dst, '-'), day)
+	dst = append2(append(dst, 'T'), hour)
+	dst = append2(append(dst, ':'), minute)
+	dst = append2(append(dst, ':'), second)
+	dst = append3(append(dst, '.'), t.Nanosecond()/1e6)
 	return append(dst, 'Z', '"')
 }
 
-// appendDigits writes n with as many digits as its first place has.
-func appendDigits(dst []byte, n, place int) []byte {
-	for ; place > 0; place /= 10 {
-		dst = append(dst, byte('0'+n/place%10))
-	}
-	return dst
+// append2 and append3 write n with so many digits.
+func append2(dst []byte, n int) []byte { return append(dst, byte('0'+n/10), byte('0'+n%10)) }
+func append3(dst []byte, n int) []byte {
+	return append(dst, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
 }
 
 // appendMillis writes a duration in milliseconds, to the microsecond, without
@@ -180,7 +176,7 @@ func appendMillis(dst []byte, d time.Duration) []byte {
 	if micros %= 1000; micros == 0 {
 		return dst
 	}
-	dst = appendDigits(append(dst, '.'), int(micros), 100)
+	dst = append3(append(dst, '.'), int(micros))
 	for dst[len(dst)-1] == '0' {
 		dst = dst[:len(dst)-1]
 	}

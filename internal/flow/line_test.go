@@ -153,11 +153,25 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-func BenchmarkJSON(b *testing.B) {
-	r, buf := request(), make([]byte, 0, 1024)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = JSON(buf[:0], r)
+func BenchmarkLine(b *testing.B) {
+	denied := refusal()
+	denied.PolicySHA = strings.Repeat("0a", 32)
+	for _, c := range []struct {
+		name   string
+		format Format
+		r      *Record
+	}{
+		{"request", NewJSON(), request()}, {"refusal", NewJSON(), denied}, {"refusal unprepared", JSON, denied},
+		{"refusal syslog", Syslog(SyslogHeader{Hostname: "gate", Version: "1.0", PID: 812}), denied}, {"refusal squid", Squid, denied},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			buf := make([]byte, 0, 4096)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = c.format(buf[:0], c.r)
+			}
+			b.SetBytes(int64(len(buf)))
+		})
 	}
 }
 
@@ -221,4 +235,53 @@ func TestSquidWritesWhatTheClientGot(t *testing.T) {
 	large := request()
 	large.Verdict, large.Host, large.Method, large.Path, large.Status = policy.Verdict{Reason: policy.BadRequest}, "", "", "", 431
 	require.Contains(t, string(Squid(nil, large)), " NONE_NONE/431 1234 - error:request-too-large ")
+}
+
+func TestPreparedLinesAreThoseThatAreWrittenFromTheBeginning(t *testing.T) {
+	texts := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~]{0,40}`), rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 40), func(b []byte) string { return string(b) }))
+	ruleOf := rapid.SampledFrom([]*policy.Rule{nil, {}, {Name: "a \"rule\"", Line: 7}, {Name: "a \"rule\"", Line: 8, Pack: "emerge"}})
+	records := rapid.Custom(func(t *rapid.T) *Record {
+		r := request()
+		r.Time = time.Unix(rapid.Int64Range(1772600000, 1772600003).Draw(t, "second"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanosecond"))
+		if rapid.IntRange(0, 9).Draw(t, "strange clock") == 0 {
+			r.Time = time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "any second"), 0)
+		}
+		r.Verdict = policy.Verdict{Effect: rapid.SampledFrom([]policy.Effect{policy.Deny, policy.Allow}).Draw(t, "effect"),
+			Reason: rapid.SampledFrom(policy.Reasons()).Draw(t, "reason"), Would: rapid.Bool().Draw(t, "would"), Rule: ruleOf.Draw(t, "rule")}
+		r.PolicySHA = rapid.SampledFrom([]string{"", "abcd", "ef01"}).Draw(t, "sha")
+		r.Host, r.Path = texts.Draw(t, "host"), texts.Draw(t, "path")
+		return r
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		prepared := NewJSON()
+		for _, r := range rapid.SliceOf(records).Draw(t, "records") {
+			require.Equal(t, string(JSON(nil, r)), string(prepared(nil, r)))
+		}
+	})
+}
+
+func TestWhatIsPreparedIsBounded(t *testing.T) {
+	p := new(prepared)
+	for line := range 3 * mostVerdicts {
+		r := request()
+		r.Verdict.Rule = &policy.Rule{Name: "rule", Line: line}
+		require.Equal(t, string(JSON(nil, r)), string(p.appendLine(nil, r)))
+		require.LessOrEqual(t, len(p.verdicts), mostVerdicts)
+	}
+	other := request()
+	other.PolicySHA = "of other rules"
+	p.appendLine(nil, other)
+	require.Len(t, p.verdicts, 1, "rules that are in force no longer are let go")
+}
+
+func TestEightOctetsAreAskedAtOnceAsOneByOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		octet := rapid.OneOf(rapid.Byte(), rapid.SampledFrom([]byte{0, 0x1f, ' ', '!', '"', '#', '[', '\\', ']', '~', 0x7f, 0x80, 0x9f, 0xa0, 0xff}))
+		s := string(rapid.SliceOfN(octet, 8, 8).Draw(t, "octets"))
+		all := true
+		for i := range len(s) {
+			all = all && plain[s[i]]
+		}
+		require.Equal(t, all, allPlain(s), "%q", s)
+	})
 }

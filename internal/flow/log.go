@@ -9,16 +9,20 @@ import (
 	"time"
 )
 
-// Format writes a Record as one line, with its line end, to the end of dst.
+// Format writes a Record as one line, with its line end, to the end of dst. One
+// that remembers what it wrote (NewJSON, Syslog) is for one goroutine.
 type Format func(dst []byte, r *Record) []byte
 
 // LogConfig says how a Log writes.
 type LogConfig struct {
-	Format Format    // nil: JSON
+	Format Format    // nil: NewJSON()
 	Out    io.Writer // not closed by Log
 	// Queue is how many Records may wait; 0: 8192. A Record that finds no
 	// place is dropped and counted.
 	Queue int
+	// Batch is how many octets are gathered, at most, before they are written; 0:
+	// 64 KiB. A line that reaches it is still of the batch.
+	Batch int
 	// Logger is told when lines begin to be lost and when writing works again;
 	// nil: nobody is.
 	Logger *slog.Logger
@@ -51,19 +55,19 @@ type Log struct {
 // each of them, the log would cost a fifth of what it tells of.
 const gathering = 10 * time.Millisecond
 
-// batchBytes is how much is gathered, at most, before it is written.
-const batchBytes = 64 << 10
-
 // NewLog makes a Log; nothing is written until Run runs.
 func NewLog(c LogConfig) *Log {
 	if c.Format == nil {
-		c.Format = JSON
+		c.Format = NewJSON()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Queue == 0 {
 		c.Queue = 8192
+	}
+	if c.Batch == 0 {
+		c.Batch = 64 << 10
 	}
 	if c.Name == "" {
 		c.Name, c.Advice = "decision log", "free disk space, or check the path and its permissions"
@@ -122,19 +126,19 @@ func (l *Log) Run(ctx context.Context) {
 	more := time.NewTimer(gathering)
 	defer more.Stop()
 	l.tend()
-	buf := make([]byte, 0, batchBytes+4096)
+	buf := make([]byte, 0, l.Batch+4096)
 	for {
 		select {
 		case r := <-l.queue:
 			l.await(ctx, more)
-			l.write(l.gather(buf[:0], r))
+			l.drain(buf, r)
 			l.tellOfCrowd()
 		case <-hourly.C:
 			l.mute = false
 			l.tend()
 		case <-ctx.Done():
 			for len(l.queue) > 0 {
-				l.write(l.gather(buf[:0], <-l.queue))
+				l.drain(buf, <-l.queue)
 			}
 			return
 		}
@@ -154,19 +158,19 @@ func (l *Log) await(ctx context.Context, more *time.Timer) {
 	}
 }
 
-// gather formats r and what else waits, so that a burst costs one write.
-func (l *Log) gather(buf []byte, r *Record) []byte {
-	for {
-		buf = l.appendLine(buf, r)
-		if len(buf) >= batchBytes {
-			return buf
+// drain writes r and what waits by now, in batches. Formatted one after the other
+// they cost less than each by whoever brings it, which was tried: the processor
+// keeps at hand how a line is formatted.
+func (l *Log) drain(buf []byte, r *Record) {
+	buf = l.appendLine(buf[:0], r)
+	for n := len(l.queue); n > 0; n-- {
+		if len(buf) >= l.Batch {
+			l.write(buf)
+			buf = buf[:0]
 		}
-		select {
-		case r = <-l.queue:
-		default:
-			return buf
-		}
+		buf = l.appendLine(buf, <-l.queue)
 	}
+	l.write(buf)
 }
 
 // appendLine formats one Record; one that makes the formatter panic costs its

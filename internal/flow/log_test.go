@@ -208,7 +208,7 @@ func TestIDsAreCrockford(t *testing.T) {
 // BenchmarkLogToAFile is what the decision log costs of a passage: the processor
 // time of handing over, formatting and writing, in batches as they come.
 func BenchmarkLogToAFile(b *testing.B) {
-	l := NewLog(LogConfig{Out: NewFile(FileConfig{Path: filepath.Join(b.TempDir(), "decisions.log"), Days: 90, Bytes: 1 << 30}), Queue: 1 << 20})
+	l := NewLog(LogConfig{Out: NewFile(FileConfig{Path: filepath.Join(b.TempDir(), "decisions.log"), Days: 90, Bytes: 1 << 30}), Queue: 1 << 20, Batch: 256 << 10})
 	stop, r := run(l), request()
 	before := processorTime(b)
 	for n := 0; b.Loop(); n++ {

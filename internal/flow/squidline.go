@@ -146,12 +146,3 @@ func addrText(a netip.Addr) string {
 	}
 	return a.String()
 }
-
-// appendAddr writes an address as a JSON string, empty where there is none.
-func appendAddr(dst []byte, a netip.Addr) []byte {
-	dst = append(dst, '"')
-	if a.IsValid() {
-		dst = a.AppendTo(dst)
-	}
-	return append(dst, '"')
-}

@@ -43,6 +43,7 @@ func Syslog(h SyslogHeader) Format {
 	sender := " " + string(appendPrintable(nil, h.Hostname, mostHostname)) + " gatehouse " + strconv.Itoa(max(h.PID, 0)) + " "
 	most := max(h.Most, 2048)
 	sequence := 0
+	body := NewJSON()
 	return func(dst []byte, r *Record) []byte {
 		if sequence++; sequence > 2147483647 { // section 7.3.1
 			sequence = 1
@@ -57,7 +58,7 @@ func Syslog(h SyslogHeader) Format {
 		dst = append(dst, ` [meta sequenceId="`...)
 		dst = strconv.AppendInt(dst, int64(sequence), 10)
 		dst = append(append(dst, `"]`...), origin...)
-		return append(appendBody(dst, r, most-(len(dst)-begin)), '\n')
+		return append(appendBody(dst, body, r, most-(len(dst)-begin)), '\n')
 	}
 }
 
@@ -85,12 +86,12 @@ func appendSyslogTime(dst []byte, t time.Time) []byte {
 	return dst[:len(dst)-2]
 }
 
-// appendBody writes the line of JSON, without its end, in at most so many octets.
-// Where it is longer, its fields are cut until it fits: half a JSON object is of
+// appendBody writes the line of JSON that body gives, without its end, in at most so
+// many octets. Where it is longer, its fields are cut until it fits: half a JSON object is of
 // no use.
-func appendBody(dst []byte, r *Record, most int) []byte {
+func appendBody(dst []byte, body Format, r *Record, most int) []byte {
 	begin := len(dst)
-	dst = JSON(dst, r)
+	dst = body(dst, r)
 	dst = ascii(dst[:len(dst)-1], begin)
 	for field := MaxField / 2; len(dst)-begin > most && field > 0; field /= 2 {
 		dst = JSON(dst[:begin], r.shortened(field))

@@ -37,20 +37,41 @@ var plain = func() (is [256]bool) {
 	return is
 }()
 
-// appendJSONString writes s as a JSON string (RFC 8259, section 7). More is
-// escaped than JSON asks: a log is read in terminals, so nothing that is not
+// plainPrefix is how many octets at the beginning of s are plain.
+func plainPrefix(s string) int {
+	n := 0
+	for n+8 <= len(s) && allPlain(s[n:n+8]) {
+		n += 8
+	}
+	if last := len(s) - 8; 0 <= last && last < n && allPlain(s[last:]) {
+		return len(s)
+	}
+	for n < len(s) && plain[s[n]] {
+		n++
+	}
+	return n
+}
+
+// allPlain reports whether all eight octets of s are plain, which it asks of them
+// at once: each term sets the highest bit of an octet that is not. A borrow or a
+// carry reaches only octets above one that has set its bit already.
+func allPlain(s string) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, backslash := w^each*'"', w^each*'\\'
+	return (w|(w+each)|(w-each*' ')|(quote-each)|(backslash-each))&high == 0
+}
+
+// appendEscaped writes s as the inside of a JSON string (RFC 8259, section 7). More
+// is escaped than JSON asks: a log is read in terminals, so nothing that is not
 // printable stays as it is. Octets that are not UTF-8 become U+FFFD.
-func appendJSONString(dst []byte, s string) []byte {
-	s = clip(s)
-	dst = append(dst, '"')
+func appendEscaped(dst []byte, s string) []byte {
 	for {
-		n := 0
-		for n < len(s) && plain[s[n]] {
-			n++
-		}
+		n := plainPrefix(s)
 		dst = append(dst, s[:n]...)
 		if s = s[n:]; s == "" {
-			return append(dst, '"')
+			return dst
 		}
 		size := 0
 		dst, size = appendJSONRune(dst, s)
