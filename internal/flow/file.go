@@ -156,6 +156,7 @@ func (f *File) ready(n int64) error {
 	if err := f.open(); err != nil {
 		return err
 	}
+	f.day = today
 	return f.Tend()
 }
 

@@ -39,6 +39,22 @@ func TestFileBeginsANewPieceEachDayAndForgetsWhatIsTooOld(t *testing.T) {
 	require.Len(t, list(t, dir), 1+2, "the present piece, and two days of finished ones")
 }
 
+func TestADayHasOnePieceHoweverManyBatchesItHas(t *testing.T) {
+	dir, d := t.TempDir(), newDay()
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Now: d.clock})
+	defer f.Close()
+	for range 3 {
+		for range 4 {
+			_, err := f.Write([]byte("line\n"))
+			require.NoError(t, err)
+		}
+		d.now = d.now.AddDate(0, 0, 1)
+	}
+	pieces, err := Pieces(f.Path)
+	require.NoError(t, err)
+	require.Len(t, pieces, 2, "of the two days before the present one")
+}
+
 func TestFileTendsOnDaysWithoutALine(t *testing.T) {
 	dir, d := t.TempDir(), newDay()
 	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock})
