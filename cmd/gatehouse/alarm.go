@@ -20,7 +20,7 @@ names, and says how it went.
 Exit code: 0 sent, 1 not sent or nobody is told, 2 no gate answers.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			control, err := connect(config, cmd.ErrOrStderr())
+			control, err := connect(cmd, config)
 			if err != nil {
 				return err
 			}

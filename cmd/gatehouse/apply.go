@@ -46,7 +46,7 @@ func trialEnd(name, short, done string, end func(*appliance.Control, context.Con
 		Long: short + `: those that "gatehouse apply" or the console
 put in force. Exit code: 0 done, 1 nothing is on trial or no gate is running.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			control, err := connect(config, cmd.ErrOrStderr())
+			control, err := connect(cmd, config)
 			if err != nil {
 				return err
 			}
@@ -72,7 +72,7 @@ func apply(cmd *cobra.Command, config, file string) error {
 	if err != nil {
 		return err
 	}
-	control, err := connect(config, cmd.ErrOrStderr())
+	control, err := connect(cmd, config)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,8 @@ import (
 	"gatehouse/internal/servicetags"
 )
 
-type azureFlags struct{ config, rules string }
-
 func newAzure() *cobra.Command {
-	var f azureFlags
+	var f fileFlags
 	c := &cobra.Command{
 		Use:   "azure",
 		Short: "the Azure service tags that the rules refer to",
@@ -42,24 +40,13 @@ of one, or with which the rules cannot be loaded is refused, unless --force.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return importTags(cmd, f, args[0], force) }}
 	imp.Flags().BoolVar(&force, "force", false, "import it whatever there is to be said against it")
 	for _, sub := range []*cobra.Command{show, lookup, diff, imp} {
-		configFlag(sub, &f.config)
-		rulesFlag(sub, &f.rules)
+		f.flags(sub)
 	}
 	c.AddCommand(show, lookup, diff, imp)
 	return c
 }
 
-// settings are the files and the configuration that the flags lead to.
-func (f azureFlags) settings(cmd *cobra.Command) (appliance.Files, *appliance.Config, error) {
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return files, nil, err
-	}
-	c, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
-	return files, c, err
-}
-
-func showTags(cmd *cobra.Command, f azureFlags) error {
+func showTags(cmd *cobra.Command, f fileFlags) error {
 	files, c, err := f.settings(cmd)
 	if err != nil {
 		return err
@@ -89,7 +76,7 @@ func dated(f *servicetags.File) string {
 	return fmt.Sprintf("%s (%d days ago)", f.Date.Format(time.DateOnly), int(time.Since(f.Date).Hours()/24))
 }
 
-func lookupTags(cmd *cobra.Command, f azureFlags, s string) error {
+func lookupTags(cmd *cobra.Command, f fileFlags, s string) error {
 	addr, err := netip.ParseAddr(s)
 	_, _, gateway := servicetags.Gateway(s)
 	if err != nil && !gateway {
@@ -116,7 +103,7 @@ func lookupTags(cmd *cobra.Command, f azureFlags, s string) error {
 	return nil
 }
 
-func diffTags(cmd *cobra.Command, f azureFlags, path string) error {
+func diffTags(cmd *cobra.Command, f fileFlags, path string) error {
 	i, err := f.weigh(cmd, path)
 	if err != nil {
 		return err
@@ -129,7 +116,7 @@ func diffTags(cmd *cobra.Command, f azureFlags, path string) error {
 
 // weigh compares, and prints what would change and what is to be said against
 // it.
-func (f azureFlags) weigh(cmd *cobra.Command, path string) (*appliance.TagImport, error) {
+func (f fileFlags) weigh(cmd *cobra.Command, path string) (*appliance.TagImport, error) {
 	files, c, err := f.settings(cmd)
 	if err != nil {
 		return nil, err
@@ -187,7 +174,7 @@ func printChanges(out io.Writer, i *appliance.TagImport) {
 	fmt.Fprintf(out, "%d tags that the rules do not use change as well\n", others)
 }
 
-func importTags(cmd *cobra.Command, f azureFlags, path string, force bool) error {
+func importTags(cmd *cobra.Command, f fileFlags, path string, force bool) error {
 	i, err := f.weigh(cmd, path)
 	if err != nil {
 		return err
@@ -208,7 +195,7 @@ func importTags(cmd *cobra.Command, f azureFlags, path string, force bool) error
 }
 
 // insist has the running gate take a list that it would not take by itself.
-func insist(cmd *cobra.Command, f azureFlags) error {
+func insist(cmd *cobra.Command, f fileFlags) error {
 	_, c, err := f.settings(cmd)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 )
 
 type keepFlags struct {
-	config, rules  string
+	fileFlags
 	secrets, check bool
 }
 
@@ -52,20 +52,6 @@ code: 0 put back, or could be; 1 it may not be put back; 2 error.`,
 	f.flags(c)
 	c.Flags().BoolVar(&f.check, "check", false, "say what would change, and change nothing")
 	return c
-}
-
-func (f *keepFlags) flags(c *cobra.Command) {
-	configFlag(c, &f.config)
-	rulesFlag(c, &f.rules)
-}
-
-func (f keepFlags) settings(cmd *cobra.Command) (appliance.Files, *appliance.Config, error) {
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return files, nil, err
-	}
-	c, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
-	return files, c, err
 }
 
 func runBackup(cmd *cobra.Command, f keepFlags, to string) error {

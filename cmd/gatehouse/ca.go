@@ -23,13 +23,13 @@ import (
 )
 
 type caFlags struct {
-	config, rules string
-	domains       []string
-	rotate, dry   bool
-	from, name    string
-	years         int
-	format, out   string
-	json          bool
+	fileFlags
+	domains     []string
+	rotate, dry bool
+	from, name  string
+	years       int
+	format, out string
+	json        bool
 }
 
 func newCA() *cobra.Command {
@@ -68,16 +68,6 @@ trusted by the clients, and the successor signs from --from on.`,
 	}
 	c.AddCommand(init, show, export)
 	return c
-}
-
-// settings are the files and the configuration that the flags lead to.
-func (f caFlags) settings(cmd *cobra.Command) (appliance.Files, *appliance.Config, error) {
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return files, nil, err
-	}
-	c, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
-	return files, c, err
 }
 
 func initCA(cmd *cobra.Command, f caFlags) error {
@@ -224,11 +214,7 @@ type shown struct {
 }
 
 func showCA(cmd *cobra.Command, f caFlags) error {
-	_, c, err := f.settings(cmd)
-	if err != nil {
-		return err
-	}
-	a, err := loadCA(cmd, c)
+	a, c, err := f.authority(cmd)
 	if err != nil {
 		return err
 	}
@@ -253,14 +239,18 @@ func showCA(cmd *cobra.Command, f caFlags) error {
 	return nil
 }
 
-// loadCA loads the CA, and says so where it cannot be used.
-func loadCA(cmd *cobra.Command, c *appliance.Config) (*ca.Authority, error) {
+// authority loads the CA of the configuration, and says so where it cannot be used.
+func (f caFlags) authority(cmd *cobra.Command) (*ca.Authority, *appliance.Config, error) {
+	_, c, err := f.settings(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
 	a, err := ca.Load(c.CAFolder(), time.Now())
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gatehouse: %v\n", err)
-		return nil, exit(exitNo)
+		return nil, nil, exit(exitNo)
 	}
-	return a, nil
+	return a, c, nil
 }
 
 func describeCA(a *ca.Authority, now time.Time) []shown {
@@ -300,11 +290,7 @@ func fingerprint(digest []byte) string {
 }
 
 func exportCA(cmd *cobra.Command, f caFlags) error {
-	_, c, err := f.settings(cmd)
-	if err != nil {
-		return err
-	}
-	a, err := loadCA(cmd, c)
+	a, _, err := f.authority(cmd)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,13 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/appliance"
-	"gatehouse/rules"
 )
 
 type doctorFlags struct {
-	config, rules string
-	json, ticket  bool
-	script        bool
+	fileFlags
+	json, ticket bool
+	script       bool
 	appliance.Examination
 }
 
@@ -68,8 +66,7 @@ Exit code: 0 nothing failed (or the ticket was written), 1 something failed, 2 e
 			return runDoctor(cmd, f)
 		},
 	}
-	configFlag(c, &f.config)
-	rulesFlag(c, &f.rules)
+	f.flags(c)
 	c.Flags().StringVar(&f.Pack, "pack", "", "try one pack only")
 	c.Flags().BoolVar(&f.Active, "active", false, "send POSTs without content too: with a length, in chunks, and with Expect: 100-continue")
 	c.Flags().DurationVar(&f.Idle, "idle", 0, "leave a tunnel alone for so long, and see whether it lives (at most 15m)")
@@ -93,9 +90,7 @@ func runDoctor(cmd *cobra.Command, f doctorFlags) error {
 		return err
 	}
 	if f.json {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetEscapeHTML(false)
-		err = enc.Encode(report)
+		err = printJSON(cmd, report)
 	} else {
 		_, err = fmt.Fprint(cmd.OutOrStdout(), report)
 	}
@@ -141,7 +136,7 @@ func runTicket(cmd *cobra.Command, f doctorFlags, args []string) error {
 // printScript goes by the files: the script is for another machine, and another
 // day.
 func printScript(cmd *cobra.Command, f doctorFlags) error {
-	h, err := f.here(cmd)
+	h, err := f.load(cmd)
 	if err != nil {
 		return err
 	}
@@ -152,18 +147,11 @@ func printScript(cmd *cobra.Command, f doctorFlags) error {
 	return err
 }
 
-// held is what would hold if a gate ran.
-type held struct {
-	files  appliance.Files
-	config *appliance.Config
-	loaded *rules.Loaded
-}
-
 // ask asks the running gate or, where rules are named or none runs, lets this
 // process do it.
 func (f doctorFlags) ask(cmd *cobra.Command, running func(*appliance.Control) error, here func(*held) error) error {
 	if f.rules == "" {
-		control, err := connect(f.config, cmd.ErrOrStderr())
+		control, err := connect(cmd, f.config)
 		if err != nil {
 			return err
 		}
@@ -171,23 +159,9 @@ func (f doctorFlags) ask(cmd *cobra.Command, running func(*appliance.Control) er
 			return err
 		}
 	}
-	h, err := f.here(cmd)
+	h, err := f.load(cmd)
 	if err != nil {
 		return err
 	}
 	return here(h)
-}
-
-// here reads the files that hold.
-func (f doctorFlags) here(cmd *cobra.Command) (*held, error) {
-	var h held
-	var err error
-	if h.files, err = appliance.Locate(f.config, f.rules); err != nil {
-		return nil, err
-	}
-	if h.config, err = readConfig(h.files, cmd.ErrOrStderr(), exitBroken); err != nil {
-		return nil, err
-	}
-	h.loaded, err = loadRules(cmd, h.files)
-	return &h, err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,8 +16,9 @@ import (
 )
 
 type explainFlags struct {
-	client, method, mediaType, upload, rules, config string
-	json                                             bool
+	fileFlags
+	client, method, mediaType, upload string
+	json                              bool
 }
 
 func newExplain() *cobra.Command {
@@ -44,8 +44,7 @@ What is not stated is not judged. Exit code: 0 allowed, 1 denied, 2 error.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return explain(cmd, f, strings.Join(args, " ")) },
 	}
-	configFlag(c, &f.config)
-	rulesFlag(c, &f.rules)
+	f.flags(c)
 	c.Flags().StringVar(&f.client, "client", "", "who asks, an IP address (default 127.0.0.1)")
 	c.Flags().StringVar(&f.method, "method", "", "the HTTP method")
 	c.Flags().StringVar(&f.mediaType, "type", "", "the media type that comes back")
@@ -61,7 +60,7 @@ func explain(cmd *cobra.Command, f explainFlags, target string) error {
 	var err error
 	if decisionID.MatchString(target) {
 		var control *appliance.Control
-		if control, err = connect(f.config, cmd.ErrOrStderr()); err == nil {
+		if control, err = connect(cmd, f.config); err == nil {
 			a, err = control.Decision(cmd.Context(), target)
 		}
 	} else {
@@ -84,9 +83,7 @@ func printAccount(cmd *cobra.Command, asJSON bool, a appliance.Account) error {
 		_, err := fmt.Fprint(cmd.OutOrStdout(), a)
 		return err
 	}
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	enc.SetEscapeHTML(false)
-	return enc.Encode(a)
+	return printJSON(cmd, a)
 }
 
 // judge asks the rules file, without any running gate.
@@ -100,33 +97,27 @@ func judge(cmd *cobra.Command, f explainFlags, target string) (appliance.Account
 	if err != nil {
 		return none, err
 	}
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return none, err
-	}
-	loaded, err := loadRules(cmd, files)
+	h, err := f.load(cmd)
 	if err != nil {
 		return none, err
 	}
 	if c.Kind == policy.CasePublish {
-		note, err := ledTo(loaded, c.Publish)
+		note, err := ledTo(h.loaded, c.Publish)
 		if err != nil {
 			return none, err
 		}
 		notes = append(notes, note)
-	} else if config, _, err := files.ReadConfig(); err == nil && config != nil {
-		if note := relayNote(cmd.Context(), config.State.Dir, c.Dest.Host.Name()); note != "" {
-			notes = append(notes, note)
-		}
+	} else if note := relayNote(cmd.Context(), h.config.State.Dir, c.Dest.Host.Name()); note != "" {
+		notes = append(notes, note)
 	}
-	explained := loaded.Policy.Explain(c)
+	explained := h.loaded.Policy.Explain(c)
 	a := appliance.NewAccount(target, explained)
-	if text, err := files.ReadRules(); err == nil && files.Rules != "" {
-		if p, ok := rules.Propose(files.RulesName(), text, c, explained); ok {
+	if text, err := h.files.ReadRules(); err == nil && h.files.Rules != "" {
+		if p, ok := rules.Propose(h.files.RulesName(), text, c, explained); ok {
 			a.Proposal = &p
 		}
 	}
-	a.Notes = append(a.Notes, append(notes, fmt.Sprintf("by the rules of %s, and the settings of %s", files.RulesName(), files.ConfigName()))...)
+	a.Notes = append(a.Notes, append(notes, fmt.Sprintf("by the rules of %s, and the settings of %s", h.files.RulesName(), h.files.ConfigName()))...)
 	return a, nil
 }
 
@@ -177,26 +168,4 @@ func (f explainFlags) complete(c *policy.Case) (notes []string, err error) {
 		notes = append(notes, "where the name leads is not judged: explain asks no DNS server")
 	}
 	return notes, nil
-}
-
-// loadRules loads the rules file as the gate would.
-func loadRules(cmd *cobra.Command, files appliance.Files) (*rules.Loaded, error) {
-	config, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
-	if err != nil {
-		return nil, err
-	}
-	env, err := config.EnvNow()
-	if err != nil {
-		return nil, err
-	}
-	text, err := files.ReadRules()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; name a rules file by --rules", cmd.Name(), err)
-	}
-	loaded, problems := rules.Load(files.RulesName(), text, env)
-	if loaded == nil {
-		rules.Render(cmd.ErrOrStderr(), problems)
-		return nil, fmt.Errorf("%s cannot be loaded; repair it, then ask again", files.RulesName())
-	}
-	return loaded, nil
 }

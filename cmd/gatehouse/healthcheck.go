@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"gatehouse/appliance"
 )
 
 func newHealthcheck() *cobra.Command {
@@ -25,11 +23,7 @@ for containers and load balancers. Exit code: 0 it answers, 1 it does not.`,
 }
 
 func healthcheck(cmd *cobra.Command, configFile string) error {
-	files, err := appliance.Locate(configFile, "")
-	if err != nil {
-		return err
-	}
-	config, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
+	_, config, err := fileFlags{config: configFile}.settings(cmd)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func newNft() *cobra.Command {
-	var config, rulesFile string
+	var f fileFlags
 	c := &cobra.Command{
 		Use:   "nft",
 		Short: "print the firewall ruleset for the present rules",
@@ -26,10 +26,9 @@ Exit code: 0 done, 2 a file cannot be read or has errors.`,
 			"  gatehouse nft > /etc/gatehouse/gatehouse.nft    # for the start of the machine\n" +
 			"  gatehouse nft remove                            # take it away",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return printRuleset(cmd, config, rulesFile) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return printRuleset(cmd, f) },
 	}
-	configFlag(c, &config)
-	rulesFlag(c, &rulesFile)
+	f.flags(c)
 	c.AddCommand(&cobra.Command{
 		Use:   "remove",
 		Short: "take the firewall's table away",
@@ -51,19 +50,11 @@ Exit code: 0 it is gone, or was not there; 1 it could not be taken away.`,
 	return c
 }
 
-func printRuleset(cmd *cobra.Command, config, rulesFile string) error {
-	files, err := appliance.Locate(config, rulesFile)
+func printRuleset(cmd *cobra.Command, f fileFlags) error {
+	h, err := f.load(cmd)
 	if err != nil {
 		return err
 	}
-	c, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
-	if err != nil {
-		return err
-	}
-	loaded, err := loadRules(cmd, files)
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(cmd.OutOrStdout(), c.Ruleset(loaded, time.Now()))
+	_, err = io.WriteString(cmd.OutOrStdout(), h.config.Ruleset(h.loaded, time.Now()))
 	return err
 }

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"gatehouse/appliance"
 )
 
-type pacFlags struct{ config, rules, client, proxy string }
+type pacFlags struct {
+	fileFlags
+	client, proxy string
+}
 
 func newPAC() *cobra.Command {
 	var f pacFlags
@@ -25,8 +26,7 @@ Exit code: 0 done, 2 a file cannot be read or has errors.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return printPAC(cmd, f) },
 	}
-	configFlag(c, &f.config)
-	rulesFlag(c, &f.rules)
+	f.flags(c)
 	c.Flags().StringVar(&f.client, "client", "", "tell only the rules of this client (default: those of every client)")
 	c.Flags().StringVar(&f.proxy, "proxy", "", "address and port at which clients find the proxy (default: as in listen.proxy)")
 	return c
@@ -40,27 +40,19 @@ func printPAC(cmd *cobra.Command, f pacFlags) error {
 			return fmt.Errorf("--client: %q is no IP address; write it like 10.30.0.7", f.client)
 		}
 	}
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return err
-	}
-	config, err := readConfig(files, cmd.ErrOrStderr(), exitBroken)
+	h, err := f.load(cmd)
 	if err != nil {
 		return err
 	}
 	var proxy netip.AddrPort
 	if f.proxy == "" {
-		proxy, err = config.PACProxy()
+		proxy, err = h.config.PACProxy()
 	} else if proxy, err = netip.ParseAddrPort(f.proxy); err != nil {
 		err = fmt.Errorf("--proxy: %q is no address and port; write it like 10.20.0.1:3128", f.proxy)
 	}
 	if err != nil {
 		return err
 	}
-	loaded, err := loadRules(cmd, files)
-	if err != nil {
-		return err
-	}
-	_, err = cmd.OutOrStdout().Write(config.PACFile(loaded.Policy, time.Now(), client, proxy))
+	_, err = cmd.OutOrStdout().Write(h.config.PACFile(h.loaded.Policy, time.Now(), client, proxy))
 	return err
 }

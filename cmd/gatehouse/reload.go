@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +28,7 @@ rules in force stay. Exit code: 0 loaded, 1 not loaded or no gate is running.`,
 }
 
 func reload(cmd *cobra.Command, configFile string, force bool) error {
-	control, err := connect(configFile, cmd.ErrOrStderr())
+	control, err := connect(cmd, configFile)
 	if err != nil {
 		return err
 	}
@@ -49,12 +48,8 @@ func reload(cmd *cobra.Command, configFile string, force bool) error {
 }
 
 // connect finds the running gate by its configuration.
-func connect(configFile string, stderr io.Writer) (*appliance.Control, error) {
-	files, err := appliance.Locate(configFile, "")
-	if err != nil {
-		return nil, err
-	}
-	config, err := readConfig(files, stderr, exitBroken)
+func connect(cmd *cobra.Command, configFile string) (*appliance.Control, error) {
+	_, config, err := fileFlags{config: configFile}.settings(cmd)
 	if err != nil {
 		return nil, err
 	}

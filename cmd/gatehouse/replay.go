@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +12,7 @@ import (
 )
 
 func newReplay() *cobra.Command {
-	var config, rulesFile string
+	var f fileFlags
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "replay LOG…",
@@ -26,26 +25,19 @@ What no rules decide, or the log does not tell, is counted and not judged.
 Exit code: 0 nothing would be decided otherwise, 1 something would, 2 error.`,
 		Example: "  gatehouse replay --rules new.toml /var/log/gatehouse/decisions.log",
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, logs []string) error {
-			files, err := appliance.Locate(config, rulesFile)
-			if err != nil {
-				return err
-			}
-			return replay(cmd, files, logs, asJSON)
-		},
+		RunE:    func(cmd *cobra.Command, logs []string) error { return replay(cmd, f, logs, asJSON) },
 	}
-	configFlag(c, &config)
-	rulesFlag(c, &rulesFile)
+	f.flags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
-func replay(cmd *cobra.Command, files appliance.Files, logs []string, asJSON bool) error {
-	loaded, err := loadRules(cmd, files)
+func replay(cmd *cobra.Command, f fileFlags, logs []string, asJSON bool) error {
+	h, err := f.load(cmd)
 	if err != nil {
 		return err
 	}
-	y := appliance.NewReplay(loaded.Policy, time.Now())
+	y := appliance.NewReplay(h.loaded.Policy, time.Now())
 	if logs, err = withPieces(logs); err != nil {
 		return fmt.Errorf("%w; name decision logs that can be read", err)
 	}
@@ -56,9 +48,7 @@ func replay(cmd *cobra.Command, files appliance.Files, logs []string, asJSON boo
 	}
 	y.Done()
 	if asJSON {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetEscapeHTML(false)
-		err = enc.Encode(y)
+		err = printJSON(cmd, y)
 	} else {
 		_, err = io.WriteString(cmd.OutOrStdout(), y.String())
 	}

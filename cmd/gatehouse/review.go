@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gatehouse/appliance"
 	"gatehouse/rules"
 )
 
 type reviewFlags struct {
-	config, rules, format string
-	logs                  []string
-	days                  int
+	fileFlags
+	format string
+	logs   []string
+	days   int
 }
 
 func newReview() *cobra.Command {
@@ -32,8 +32,7 @@ Exit code: 0 done, 2 a file cannot be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return review(cmd, f) },
 	}
-	configFlag(c, &f.config)
-	rulesFlag(c, &f.rules)
+	f.flags(c)
 	c.Flags().StringVar(&f.format, "format", "text", "text, csv or html")
 	c.Flags().StringArrayVar(&f.logs, "log", nil, "a decision log (JSON), read with the pieces it is rotated into; may be given several times")
 	c.Flags().IntVar(&f.days, "days", 30, "a rule that ends within so many days ends soon")
@@ -45,11 +44,7 @@ func review(cmd *cobra.Command, f reviewFlags) error {
 	if write == nil {
 		return fmt.Errorf("--format: %q is none of text, csv, html", f.format)
 	}
-	files, err := appliance.Locate(f.config, f.rules)
-	if err != nil {
-		return err
-	}
-	loaded, err := loadRules(cmd, files)
+	h, err := f.load(cmd)
 	if err != nil {
 		return err
 	}
@@ -66,7 +61,7 @@ func review(cmd *cobra.Command, f reviewFlags) error {
 			return fmt.Errorf("--log: %w; name a decision log that can be read", err)
 		}
 	}
-	return write(loaded.Review(files.RulesName(), time.Now(), time.Duration(f.days)*24*time.Hour, book), cmd.OutOrStdout())
+	return write(h.loaded.Review(h.files.RulesName(), time.Now(), time.Duration(f.days)*24*time.Hour, book), cmd.OutOrStdout())
 }
 
 func readLog(book *rules.Book, path string) error {

@@ -7,9 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"gatehouse/appliance"
-	"gatehouse/rules"
 )
 
 // The exit codes of all commands.
@@ -78,31 +75,4 @@ func hint(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		hint(sub)
 	}
-}
-
-// configFlag is the flag that names gatehouse.toml.
-func configFlag(c *cobra.Command, into *string) {
-	c.Flags().StringVar(into, "config", "", "gatehouse.toml (default "+appliance.SystemConfig+" if it is there)")
-}
-
-// rulesFlag is the flag that names rules.toml.
-func rulesFlag(c *cobra.Command, into *string) {
-	c.Flags().StringVar(into, "rules", "", "rules.toml (default: the one beside gatehouse.toml)")
-}
-
-// readConfig reads the configuration that holds. Its problems are printed, and
-// where one is an error the command ends with the given code.
-func readConfig(f appliance.Files, stderr io.Writer, code int) (*appliance.Config, error) {
-	config, problems, err := f.ReadConfig()
-	if err != nil {
-		return nil, err
-	}
-	if len(problems) > 0 {
-		rules.Render(stderr, problems)
-	}
-	if rules.HasErrors(problems) {
-		fmt.Fprintf(stderr, "\ngatehouse: %s has errors; repair it, then try again\n", f.ConfigName())
-		return nil, exit(code)
-	}
-	return config, nil
 }

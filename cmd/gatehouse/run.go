@@ -16,7 +16,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var config, rulesFile string
+	var f fileFlags
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "run the gate",
@@ -28,15 +28,14 @@ Without --config, ` + appliance.SystemConfig + ` holds if it is there; without -
 the rules.toml beside it. Where there is no configuration at all, the built-in
 defaults hold: loopback listeners, and the vendor's packs for this machine.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, config, rulesFile) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, f) },
 	}
-	configFlag(c, &config)
-	rulesFlag(c, &rulesFile)
+	f.flags(c)
 	return c
 }
 
-func run(cmd *cobra.Command, configFile, rulesFile string) error {
-	files, err := appliance.Locate(configFile, rulesFile)
+func run(cmd *cobra.Command, f fileFlags) error {
+	files, err := appliance.Locate(f.config, f.rules)
 	if err != nil {
 		return err
 	}
