@@ -307,6 +307,26 @@ func TestReviewAsksTheWholePassageAgain(t *testing.T) {
 	is(t, before.Review(policy.Permit{}, now), "denied", policy.NoPolicy, "")
 }
 
+func TestAPermitForReviewIsGoodForNothingElse(t *testing.T) {
+	p := compile(t, with(allow("web", "www.example.org"), until(now.Add(time.Hour))))
+	_, whole := p.Connect(policy.Connect{At: now, Client: server, Dest: dest("www.example.org", 443)})
+	_, whole = p.Answer(policy.Answer{At: now, Permit: whole, Addr: public})
+	kept := whole.ForReview()
+	require.True(t, kept.Valid())
+	for _, inForce := range []*policy.Policy{p, compile(t), compile(t, with(allow("web", "www.example.org"), leading("198.51.100.0/24"))), nil} {
+		for _, at := range []time.Time{now, now.Add(time.Hour)} {
+			require.Equal(t, inForce.Review(whole, at), inForce.Review(kept, at))
+		}
+	}
+	require.False(t, kept.IssuedBy(p))
+	for _, who := range []*policy.Policy{p, kept.Policy()} {
+		v, next := who.Answer(policy.Answer{At: now, Permit: kept, Addr: public})
+		require.False(t, v.Allowed())
+		require.False(t, next.Valid())
+	}
+	require.False(t, policy.Permit{}.ForReview().Valid())
+}
+
 func TestMonitorModeLetsPassWhatOnlyTheRulesRefuse(t *testing.T) {
 	p := compileSpec(t, policy.Spec{
 		Mode: policy.Monitor, MonitorUntil: now.Add(24 * time.Hour),

@@ -3,6 +3,8 @@ package policy
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gaissmai/bart"
 )
 
 // Permit is proof that a policy let a passage go to one Dest. Only a Policy
@@ -24,6 +26,21 @@ func (p Permit) IssuedBy(policy *Policy) bool { return policy != nil && p.issuer
 
 // Policy is the policy that issued the permit, nil for the zero value.
 func (p Permit) Policy() *Policy { return p.issuer }
+
+// ForReview is the permit without the policy that issued it, which is good for Review
+// and nothing else: it is still Valid, but no policy issued it, and the one it names
+// denies everything. A passage that may live for days keeps this one, and does not hold
+// the index of a policy that was replaced days ago.
+func (p Permit) ForReview() Permit {
+	if p.Valid() {
+		p.issuer = replaced
+	}
+	p.facts.near, p.facts.listed = nearby{}, nil
+	return p
+}
+
+// replaced stands for every policy that is in force no more. It permits no client.
+var replaced = &Policy{permitted: new(bart.Lite)}
 
 // Dest is where the passage leads. For a DNS question the port is 0.
 func (p Permit) Dest() Dest { return p.facts.dest }

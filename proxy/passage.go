@@ -165,6 +165,14 @@ func (p *passage) unseen(opaque bool) {
 	p.opaque = opaque
 }
 
+// keep leaves the passage with what its review needs: it may live for days, and the
+// policy that permitted it shall not.
+func (p *passage) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.permit = p.permit.ForReview()
+}
+
 // id is the decision id.
 func (p *passage) id() string { return p.record.ID }
 

@@ -29,6 +29,7 @@ func (t *tunnel) relay(early []byte) {
 	tunnel := t.join(k.over)
 	c.kept, t.origin = true, nil // the keeper's to close
 	c.server.handedOver(c)
+	k.passage.keep()
 	// Known before it is open: a cut that comes in between must find it.
 	k.passage.handTo(func() { tunnel.Close() })
 	tunnel.Open(early)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,6 +48,26 @@ func TestBytesSentWithTheConnectHeadArrive(t *testing.T) {
 	s.Ended()
 	s.Close()
 	require.EqualValues(t, len(early), g.record().Sent)
+}
+
+func TestAnOpenTunnelDoesNotKeepAReplacedPolicy(t *testing.T) {
+	o := nettest.NewOrigin(t)
+	g := newGate(t, options{}, allow(tcpHost, o.Port, rawTCP))
+	c := g.connect(tcpHost, o.Port).Say("x")
+	s := o.Take(t).Expect("x")
+	before := weak.Make(g.live.Policy())
+	g.swap(policy.Enforce, allow(tcpHost, o.Port, rawTCP), allow(www, o.Port, plainHTTP))
+	require.Eventually(t, func() bool { runtime.GC(); return before.Value() == nil }, time.Minute, 10*time.Millisecond,
+		"something holds the policy by which the tunnel was opened")
+	g.server.Review()
+	c.Say("y")
+	s.Expect("y")
+	g.swap(policy.Enforce, allow(www, o.Port, plainHTTP))
+	g.server.Review()
+	c.Ended()
+	r := g.record()
+	require.Equal(t, "policy", r.End)
+	require.Equal(t, policy.HostNotListed, r.Verdict.Reason)
 }
 
 func TestAMQPPassesAndIsCounted(t *testing.T) {
