@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -120,9 +121,9 @@ func (e *exchange) use(l *link) (*link, *refusal) {
 	e.hand(l.way)
 	l.raw = l.raw[:0]
 	e.link.Store(l)
-	if e.gone.Load() || e.client.ctx.Err() != nil { // it left before there was a connection to close
+	if e.gone.Load() || e.client.stopped() { // it left before there was a connection to close
 		e.release(l, false)
-		return nil, unreached(e.verdict, e.client.ctx.Err())
+		return nil, unreached(e.verdict, context.Canceled)
 	}
 	return l, nil
 }
@@ -131,7 +132,7 @@ func (e *exchange) use(l *link) (*link, *refusal) {
 func (e *exchange) resolved() ([]policy.Permit, *refusal) {
 	if e.permits == nil {
 		var refused *refusal
-		if e.permits, refused = e.server.resolve(e.client.ctx, e.verdict, e.permit().Unled()); refused != nil {
+		if e.permits, refused = e.server.resolve(e.client.context(), e.verdict, e.permit().Unled()); refused != nil {
 			return nil, refused
 		}
 		e.describeWay(&e.permits[0]) // the one that is tried first; the one that serves may be another
@@ -166,7 +167,7 @@ func (e *exchange) speak(over *line) (*link, *refusal) {
 		return newLink(tcp, over), nil
 	}
 	tcp.SetDeadline(time.Now().Add(e.server.config.Dial))
-	conn, err := e.server.trust.Handshake(e.client.ctx, tcp, e.dest.Host)
+	conn, err := e.server.trust.Handshake(e.client.context(), tcp, e.dest.Host)
 	e.now = e.server.deps.Now()
 	if err != nil {
 		tcp.Close()
@@ -185,7 +186,7 @@ func (e *exchange) dial(permits []policy.Permit, ways []way) (l *line, permit po
 			err = errors.New("dialling panicked")
 		}
 	}()
-	return e.server.dialer.reach(e.client.ctx, ways, permits, false)
+	return e.server.dialer.reach(e.client.context(), ways, permits, false)
 }
 
 // release takes the connection out of the exchange: it goes back to the pool if

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -21,7 +20,9 @@ type clientConn struct {
 	server *Server
 	conn   net.Conn
 	in     *wire
+	*desk             // its worker's
 	addr   netip.Addr // the client, unmapped
+	seat   int        // in the roster, whose lock guards it
 	// tunnel is the passage of the CONNECT whose inside is read here; nil on
 	// the proxy port itself.
 	tunnel *tunnel
@@ -32,14 +33,8 @@ type clientConn struct {
 	inside   atomic.Pointer[clientConn] // what is read inside the tunnel opened here
 	idle     atomic.Bool                // waits for a request
 
-	// ctx ends when the connection is given up. It lives here because it costs
-	// too much to make one for each request, and no request outlives it.
-	ctx  context.Context
-	stop context.CancelFunc
-
-	raw  []byte      // the head at hand, in whose bytes head points
-	head requestHead // of the request at hand
-	out  []byte      // what is about to be written
+	// No request outlives its connection, and one life costs less than one for each.
+	life
 
 	exchange exchange // at hand; one after another
 	passage  passage  // of the exchange, unless it is a tunnel
@@ -84,10 +79,7 @@ func (c *clientConn) balanced() bool { return c.redirect != nil && c.redirect.ba
 func (c *clientConn) serve() {
 	defer c.close()
 	defer c.guard()
-	c.ctx, c.stop = context.WithCancel(context.Background())
 	defer c.stop()
-	c.server.watch(c)
-	defer c.server.unwatch(c)
 	for c.awaitRequest() {
 		if !c.serveOne() {
 			return
@@ -107,6 +99,7 @@ func (c *clientConn) close() {
 func (c *clientConn) guard() {
 	if fault := recover(); fault != nil {
 		c.server.logPanic("connection", fault)
+		c.lend() // to whom, nobody knows any more
 	}
 }
 
@@ -153,7 +146,7 @@ func (c *clientConn) serveOne() bool {
 	defer c.poison()
 	switch c.newExchange().serve(f) {
 	case again:
-		return c.ctx.Err() == nil // else it was given up, or has left
+		return !c.stopped() // else it was given up, or has left
 	case linger:
 		c.finish()
 	}
@@ -179,7 +172,7 @@ func (c *clientConn) refuseAtTheDoor(tell bool) {
 	defer c.letGo()
 	defer c.conn.Close()
 	defer c.guard()
-	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.desk = &desk{}
 	defer c.stop()
 	c.forgetHead()
 	c.head.understood()
@@ -197,12 +190,11 @@ func (c *clientConn) refuseAtTheDoor(tell bool) {
 	c.finish()
 }
 
-// letGo gives the buffers back: from now on somebody else reads the connection.
+// letGo gives the buffer back: from now on somebody else reads the connection.
 func (c *clientConn) letGo() {
 	if !c.lent {
 		c.in.drop()
 	}
-	c.raw, c.out = nil, nil
 }
 
 // lend says that somebody else may hold on to what was read, for longer than the

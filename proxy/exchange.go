@@ -302,6 +302,7 @@ func (e *exchange) guard() {
 	}
 	e.server.logPanic("exchange", fault)
 	e.faulty = true
+	e.client.lend() // to whom, nobody knows any more
 	e.client.stop()
 	if l := e.link.Swap(nil); l != nil {
 		resetConn(l.conn)

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -27,7 +26,6 @@ type Told interface {
 func (c *clientConn) serveRedirected() {
 	defer c.close()
 	defer c.guard()
-	c.ctx, c.stop = context.WithCancel(context.Background())
 	defer c.stop()
 	c.forgetHead()
 	switch err := c.locate(); {
@@ -273,7 +271,7 @@ func (t *tunnel) lead(g *guess) *refusal {
 			return refused
 		}
 	}
-	permits, refused := e.server.resolve(e.client.ctx, g.verdict, g.permit)
+	permits, refused := e.server.resolve(e.client.context(), g.verdict, g.permit)
 	if refused != nil {
 		return refused
 	}

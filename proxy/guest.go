@@ -65,7 +65,7 @@ func (e *exchange) handOver(header http.Header, origin *upgraded) {
 	answer := &http.Response{
 		StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: origin, Request: r,
 	}
-	ctx := context.WithValue(e.client.ctx, contextKey{}, guestCall{answer})
+	ctx := context.WithValue(e.client.context(), contextKey{}, guestCall{answer})
 	e.server.guest.ServeHTTP(&switchWriter{e: e, header: http.Header{}}, r.WithContext(ctx))
 }
 

@@ -639,7 +639,7 @@ func TestAnIdleTunnelThatIsLookedIntoDoesNotHoldUpShutdown(t *testing.T) {
 func insideIdle(s *Server) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.clients {
+	for _, c := range s.clients {
 		if inside := c.inside.Load(); inside != nil && inside.idle.Load() {
 			return true
 		}

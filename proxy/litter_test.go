@@ -31,6 +31,18 @@ func TestExchangesLeaveLittleLitter(t *testing.T) {
 		request := benchRequest("other.example", 80)
 		require.LessOrEqual(t, testing.AllocsPerRun(300, func() { askOnce(t, conn, in, request) }), 4.0)
 	})
+	t.Run("a GET on a new connection: half of it is the client's and package net's", func(t *testing.T) {
+		port := benchOrigin(t, "\r\n\r\n", benchAnswer)
+		gate, request := benchGate(t, port, plainHTTP), benchRequest(www, port)
+		in := bufio.NewReader(nil)
+		require.LessOrEqual(t, testing.AllocsPerRun(300, func() {
+			conn, err := net.Dial("tcp", gate)
+			require.NoError(t, err)
+			in.Reset(conn)
+			askOnce(t, conn, in, request)
+			conn.Close()
+		}), 36.0)
+	})
 	t.Run("a tunnel: half of it is the client's and the origin's", func(t *testing.T) {
 		port := benchOrigin(t, "x", "y")
 		gate := benchGate(t, port, rawTCP)

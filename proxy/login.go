@@ -28,7 +28,7 @@ func (e *exchange) logIn() *refusal {
 	if !ok {
 		return refusalFor(policy.Verdict{Reason: policy.LoginRequired})
 	}
-	switch e.server.logins.check(e.client.ctx, known, e.client.addr, user, password, e.now) {
+	switch e.server.logins.check(e.client.context(), known, e.client.addr, user, password, e.now) {
 	case loggedInAs:
 		e.loggedIn(clip(user))
 		return nil

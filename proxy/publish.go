@@ -44,7 +44,7 @@ func (s *Server) Evict(door *Entrance) {
 	})
 	s.mu.Lock()
 	var left []*clientConn
-	for c := range s.clients {
+	for _, c := range s.clients {
 		if c.entrance == door {
 			left = append(left, c)
 		}

@@ -453,7 +453,7 @@ func TestAHandshakeIsNoPassage(t *testing.T) {
 	require.Eventually(t, func() bool {
 		g.server.mu.Lock()
 		defer g.server.mu.Unlock()
-		for c := range g.server.clients {
+		for _, c := range g.server.clients {
 			if c.idle.Load() {
 				return true
 			}

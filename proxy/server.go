@@ -105,21 +105,19 @@ type Server struct {
 	rates      rates // of what comes to published doors
 
 	draining  atomic.Bool
-	busy      sync.WaitGroup   // one for each client connection
-	crew      sync.WaitGroup   // of goroutines that serve one after another
-	spare     chan *clientConn // for those of them that have nothing to do
-	resting   atomic.Int32     // how many these are
-	dismissed chan struct{}    // closed when they are to go home
-	once      sync.Once
-	refusing  chan struct{} // bounds the connections that are being told of the limit
-	mu        sync.Mutex
+	busy      sync.WaitGroup // one for each client connection
+	crew      sync.WaitGroup // one for each worker
+	refusing  chan struct{}  // bounds the connections that are being told of the limit
+	mu        sync.Mutex     // guards all below
 	listeners map[net.Listener]struct{}
-	clients   map[*clientConn]struct{} // that have a goroutine
-	open      int                      // connections of clients, those of kept tunnels too
+	resting   []*worker // who has nothing to do, the last to come last
+	clients   roster    // connections that have a worker
+	insides   roster    // what is read inside their tunnels
+	open      int       // connections of clients, those of kept tunnels too
 	perClient map[netip.Addr]int
-	watched   map[*clientConn]struct{} // by the sweeper
-	sweeper   *time.Timer              // nil while there is nothing to watch
-	passages  registry
+	sweeper   *time.Timer // nil while there is nothing to watch
+
+	passages registry
 }
 
 // New makes a gate. It starts nothing.
@@ -133,12 +131,8 @@ func New(config Config, deps Deps) *Server {
 		logins:    newLogins(),
 		rates:     rates{each: time.Second / time.Duration(config.PublishRate), next: map[netip.Addr]time.Time{}},
 		refusing:  make(chan struct{}, 64),
-		spare:     make(chan *clientConn),
-		dismissed: make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
-		clients:   map[*clientConn]struct{}{},
 		perClient: map[netip.Addr]int{},
-		watched:   map[*clientConn]struct{}{},
 	}
 	s.dialer.keeper, s.dialer.parents = s.keeper, s.newParents()
 	s.passages.init()
@@ -263,8 +257,7 @@ func (s *Server) leave(ln net.Listener) {
 	ln.Close()
 }
 
-// accept gives a connection a goroutine of its own, or, beyond the limits,
-// politely no.
+// accept gives a connection a worker, or, beyond the limits, politely no.
 func (s *Server) accept(c *clientConn) {
 	s.mu.Lock()
 	full := s.open >= s.config.Connections || s.perClient[c.addr] >= s.config.PerClient && !c.balanced()
@@ -273,10 +266,13 @@ func (s *Server) accept(c *clientConn) {
 		c.conn.Close()
 		return
 	}
+	var idle *worker
 	if !full {
-		s.clients[c] = struct{}{}
+		s.clients.add(c)
 		s.open++
 		s.perClient[c.addr]++
+		s.keepSweeping()
+		idle = s.rested()
 	}
 	s.busy.Add(1)
 	s.mu.Unlock()
@@ -284,11 +280,7 @@ func (s *Server) accept(c *clientConn) {
 		s.overLimit(c)
 		return
 	}
-	select {
-	case s.spare <- c:
-	default:
-		s.crew.Go(func() { s.work(c) })
-	}
+	s.hand(c, idle)
 }
 
 // recount counts a connection for the client that a load balancer names, and not
@@ -302,28 +294,6 @@ func (s *Server) recount(c *clientConn, client netip.Addr) bool {
 	c.addr = client
 	s.perClient[client]++
 	return s.perClient[client] <= s.config.PerClient
-}
-
-// mostResting is how many goroutines wait for a connection at most.
-const mostResting = 64
-
-// work serves a connection, and then others. The stack of a goroutine grows three
-// times while its first request is served, which costs a tenth of it; one that has
-// served before is spared that.
-func (s *Server) work(c *clientConn) {
-	for {
-		s.serve(c)
-		if s.resting.Add(1) > mostResting {
-			s.resting.Add(-1)
-			return
-		}
-		select {
-		case c = <-s.spare:
-			s.resting.Add(-1)
-		case <-s.dismissed:
-			return
-		}
-	}
 }
 
 func (s *Server) serve(c *clientConn) {
@@ -360,28 +330,36 @@ func (s *Server) overLimit(c *clientConn) {
 	}
 }
 
-// gone takes a connection off the books when its goroutine has ended. A tunnel's is
+// gone takes a connection off the books when its worker is done with it. A tunnel's is
 // open still, and the keeper says when that is over.
 func (s *Server) gone(c *clientConn) {
 	if c.kept {
 		return
 	}
-	s.handedOver(c)
-	s.left(c.addr)
+	defer s.busy.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients.remove(c)
+	s.countOut(c.addr)
 }
 
-// handedOver forgets a connection that is no longer for its goroutine to end.
+// handedOver forgets a connection that is no longer for its worker to end.
 func (s *Server) handedOver(c *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.clients, c)
+	s.clients.remove(c)
 }
 
-// left counts a connection out, when nothing is left of it. Called once for each.
+// left counts out the connection of a kept tunnel, when nothing is left of it.
 func (s *Server) left(addr netip.Addr) {
 	defer s.busy.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.countOut(addr)
+}
+
+// countOut counts a connection out. Called once for each; s.mu is held.
+func (s *Server) countOut(addr netip.Addr) {
 	s.open--
 	if s.perClient[addr]--; s.perClient[addr] == 0 {
 		delete(s.perClient, addr)
@@ -397,7 +375,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for ln := range s.listeners {
 		ln.Close()
 	}
-	for c := range s.clients {
+	for _, c := range s.clients {
 		c.closeIfIdle()
 	}
 	s.mu.Unlock()
@@ -414,8 +392,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.cutAll()
 		<-gone
 	}
-	s.once.Do(func() { close(s.dismissed) })
-	s.crew.Wait()
+	s.dismiss()
 	s.keeper.Close()
 	s.pool.close()
 	return err
@@ -426,7 +403,7 @@ func (s *Server) cutAll() {
 	s.breakOff(func(p *passage) func() { return p.stop("shutdown") })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.clients {
+	for _, c := range s.clients {
 		c.conn.Close()
 	}
 }

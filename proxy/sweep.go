@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,11 +101,12 @@ func (m *mark) longerThan(d, now time.Duration) bool {
 	return now-m.since > d
 }
 
-// watch puts a connection under the sweeper's eyes, and sees to it that he comes.
-func (s *Server) watch(c *clientConn) {
+// watch puts what is read inside a tunnel under the sweeper's eyes, which are on the
+// connections of clients from the beginning.
+func (s *Server) watch(inside *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watched[c] = struct{}{}
+	s.insides.add(inside)
 	s.keepSweeping()
 }
 
@@ -115,10 +117,10 @@ func (s *Server) keepSweeping() {
 	}
 }
 
-func (s *Server) unwatch(c *clientConn) {
+func (s *Server) unwatch(inside *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.watched, c)
+	s.insides.remove(inside)
 }
 
 // sweep goes once round. It comes again as long as there is something to watch.
@@ -130,7 +132,7 @@ func (s *Server) sweep() {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.watched) > 0 || more {
+		if len(s.clients)+len(s.insides) > 0 || more {
 			s.sweeper.Reset(sweepEvery)
 		} else {
 			s.sweeper = nil
@@ -138,10 +140,7 @@ func (s *Server) sweep() {
 	}()
 	now := time.Since(s.born)
 	s.mu.Lock()
-	list := make([]*clientConn, 0, len(s.watched))
-	for c := range s.watched {
-		list = append(list, c)
-	}
+	list := slices.Concat(s.clients, s.insides)
 	s.mu.Unlock()
 	for _, c := range list {
 		c.sweep(now)

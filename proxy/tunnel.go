@@ -47,7 +47,7 @@ func (e *exchange) connect() *refusal {
 			return refused
 		}
 	}
-	permits, refused := e.server.resolve(e.client.ctx, v, permit)
+	permits, refused := e.server.resolve(e.client.context(), v, permit)
 	if refused != nil {
 		return refused
 	}
@@ -79,7 +79,7 @@ func (t *tunnel) reach(permits []policy.Permit) (err error) {
 		}
 	}
 	unread := t.inspection == nil && e.verdict.Protocol != policy.PlainHTTP
-	t.origin, t.permit, err = e.server.dialer.reach(e.client.ctx, ways, permits, unread)
+	t.origin, t.permit, err = e.server.dialer.reach(e.client.context(), ways, permits, unread)
 	if err == nil {
 		e.describeParent(t.origin.way)
 	}
@@ -219,10 +219,12 @@ func (t *tunnel) serveInside(in *wire) *clientConn {
 	defer t.spare.close()
 	c := t.e.client
 	inside := newReadConn(c.server, in, c.addr)
-	inside.tunnel = t
+	inside.tunnel, inside.desk = t, &desk{}
 	c.inside.Store(inside)
 	defer c.inside.Store(nil)
 	defer inside.letGo()
+	c.server.watch(inside)
+	defer c.server.unwatch(inside)
 	inside.serve()
 	return inside
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -64,7 +63,6 @@ func (c *clientConn) distrusted(alert string) {
 // refuseUnveiled counts a connection that did not open as the door asks, and resets
 // it: there is nothing that words could be put in.
 func (c *clientConn) refuseUnveiled(why string) {
-	c.ctx, c.stop = context.WithCancel(context.Background())
 	defer c.stop()
 	c.forgetHead()
 	c.head.understood()
