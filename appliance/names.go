@@ -50,7 +50,9 @@ func (a *Appliance) newResolver() *dnsallow.Resolver {
 }
 
 func (a *Appliance) newNames(book *flow.Book) *dnsallow.Server {
-	return dnsallow.NewServer(dnsallow.ServerConfig{}, dnsallow.ServerDeps{
+	// Whoever wants no cache wants each question to be answered by upstream.
+	c := dnsallow.ServerConfig{NoShelf: a.Config.DNS.CacheMiB == 0}
+	return dnsallow.NewServer(c, dnsallow.ServerDeps{
 		Live: a.live, Resolver: a.resolver, Sink: book, Log: a.Log, Now: a.Now, Told: a.told, Pins: a.pinner(),
 	})
 }

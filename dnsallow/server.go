@@ -32,7 +32,8 @@ type ServerConfig struct {
 	// from one network and an eighth from one client; one more is closed at once.
 	Connections int
 	// NoShelf has every question judged anew, also one that this client was
-	// answered a moment ago: to hold the two ways against each other.
+	// answered a moment ago: where nothing is to be kept, and to hold the two ways
+	// against each other.
 	NoShelf bool
 	// Idle is for how long a TCP connection may stay silent (0: 10 s).
 	Idle time.Duration
