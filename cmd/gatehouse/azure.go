@@ -145,11 +145,12 @@ func printFallingOut(cmd *cobra.Command, c *appliance.Config, i *appliance.TagIm
 		fmt.Fprintln(out, "which addresses in use would fall out is not known: no running gatehouse answers, and there is no decision log to read")
 		return
 	}
-	list := i.FallingOut(used)
-	for _, a := range list {
+	falling := map[netip.Addr]bool{} // one that several tags hold is told for each, and counted once
+	for _, a := range i.FallingOut(used) {
+		falling[a.Addr] = true
 		fmt.Fprintf(out, "in use and no longer in %s: %s (%s, last on %s)\n", a.Tag, a.Addr, a.Host, a.Last.Format(time.DateTime))
 	}
-	fmt.Fprintf(out, "%d of %d addresses in use would fall out of the tags that the rules use\n", len(list), len(used))
+	fmt.Fprintf(out, "%d of %d addresses in use would fall out of the tags that the rules use\n", len(falling), len(used))
 }
 
 // printChanges tells of the tags in use range by range, and of the others how
