@@ -125,11 +125,12 @@ func (c *Control) Decision(ctx context.Context, id string) (Account, error) {
 	return a, json.Unmarshal(body, &a)
 }
 
-// Examination says what the doctor is to try, and Report what it found; the room
-// behind is the appliance's own.
+// Examination says what the doctor is to try, and Report what it found, which is a
+// tree of Checks; the room behind is the appliance's own.
 type (
 	Examination = doctor.Options
 	Report      = doctor.Report
+	Check       = doctor.Check
 )
 
 // MostIdle bounds Examination.Idle.
