@@ -101,14 +101,14 @@ func readArgument(cmd *cobra.Command, name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; name a file that can be read, or - for standard input", err)
 		}
 		defer f.Close()
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err == nil && len(text) > most {
-		err = fmt.Errorf("%s is larger than %d MiB", name, most>>20)
+		err = fmt.Errorf("%s is larger than %d MiB; is it the right file?", name, most>>20)
 	}
 	return text, err
 }

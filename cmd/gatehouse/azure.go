@@ -23,6 +23,8 @@ func newAzure() *cobra.Command {
 service and region: the ServiceTags_Public_*.json of download id 56519, weekly.
 Put a current one in force by "azure import", or have the gate fetch it each
 week: fetch = "weekly" below [azure] in gatehouse.toml.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	show := &cobra.Command{Use: "show", Short: "the list in force, and the tags of it that the rules use", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showTags(cmd, f) }}

@@ -71,7 +71,7 @@ func runBackup(cmd *cobra.Command, f keepFlags, to string) error {
 		return err
 	}
 	if err := writePrivate(to, text); err != nil {
-		return err
+		return fmt.Errorf("%w; name a file in a folder that you may write to", err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes\n", to, len(text))
 	return nil
@@ -100,7 +100,7 @@ func runRestore(cmd *cobra.Command, f keepFlags, from string) error {
 	}
 	r, err := appliance.ReadRestore(files, config, text, false)
 	if err != nil {
-		return fmt.Errorf("%s: %w", from, err)
+		return fmt.Errorf("%s: %w; name a file that gatehouse backup has written", from, err)
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintln(cmd.ErrOrStderr(), p)

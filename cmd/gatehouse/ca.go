@@ -40,6 +40,8 @@ func newCA() *cobra.Command {
 		Long: `ca makes, shows and exports the inspection CA: the certificate that clients must
 trust where [inspection] is enabled. It can vouch only for the domains it was made
 for. docs/inspection.md says whether to switch inspection on, and how.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	init := &cobra.Command{Use: "init", Short: "make the CA, or its successor",
 		Long: `init makes a CA for the domains of the hosts that the rules let the gate look
