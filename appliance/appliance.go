@@ -134,7 +134,9 @@ func (a *Appliance) newDecisionLog() *flow.Log {
 		c.Format = flow.Squid
 	}
 	if path := a.Config.Log.Decisions; path != "stdout" {
-		f := flow.NewFile(flow.FileConfig{Path: path, Days: a.Config.Log.Days, Bytes: int64(a.Config.Log.MiB) << 20, Now: a.Now})
+		f := flow.NewFile(flow.FileConfig{
+			Path: path, Days: a.Config.Log.Days, Bytes: int64(a.Config.Log.MiB) << 20, Now: a.Now, Synchronised: synchronised,
+		})
 		c.Out, a.file, c.Batch = f, f, fileBatch
 	}
 	return flow.NewLog(c)

@@ -90,6 +90,13 @@ func descriptorsOpen() *doctor.Check {
 	return doctor.Fine("open descriptors", fmt.Sprint(len(open)-1)) // without the one that reads them
 }
 
+// synchronised reports whether the kernel says that its clock is kept right.
+func synchronised() bool {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	return err == nil && state != unix.TIME_ERROR
+}
+
 // clockKept asks the kernel whether something keeps its clock right. That is a
 // question that changes nothing (adjtimex(2), modes 0), and yet a sandbox may forbid
 // it.

@@ -21,20 +21,28 @@ type FileConfig struct {
 	// Bytes bounds all pieces together; 0: no bound.
 	Bytes int64
 	Now   func() time.Time // nil: time.Now
+	// Elapsed is the time by a clock that nobody sets, since whenever; nil: since the
+	// File was made.
+	Elapsed func() time.Duration
+	// Synchronised reports whether the clock is known to be right, by NTP say; nil: it
+	// is not. What is done about one that may be wrong: see present.
+	Synchronised func() bool
 }
 
 // File is a log file that is cut into pieces: Path holds what is being written,
 // Path-20060102T150405Z what was finished at that moment. A new piece is begun
 // each day (UTC) and when the present one is an eighth of Bytes (at most 64
-// MiB). The oldest pieces are deleted. A clock that is set back begins no piece,
+// MiB). The oldest pieces are deleted, for their age only by a clock that may be
+// believed. A clock that is set back begins no piece,
 // and no piece gets a name that stands before those of older ones. One goroutine may use it at a time; the
 // zero File is not usable, NewFile makes one.
 type File struct {
 	FileConfig
-	file *os.File
-	size int64
-	day  string
-	torn bool // the last write was cut short: the next begins a new line
+	file   *os.File
+	size   int64
+	day    string
+	torn   bool // the last write was cut short: the next begins a new line
+	steady steadiness
 }
 
 // stamp is how the moment stands in a finished piece's name.
@@ -46,6 +54,13 @@ const stamp = "20060102T150405Z"
 func NewFile(c FileConfig) *File {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Elapsed == nil {
+		begin := time.Now()
+		c.Elapsed = func() time.Duration { return time.Since(begin) }
+	}
+	if c.Synchronised == nil {
+		c.Synchronised = func() bool { return false }
 	}
 	return &File{FileConfig: c}
 }
@@ -111,16 +126,14 @@ func (f *File) Tend() error {
 	if err != nil {
 		return err
 	}
-	now := f.Now()
-	oldest := now.AddDate(0, 0, -f.Days)
+	dated(pieces, f.Now())
+	present, known := f.present(pieces)
+	oldest := present.AddDate(0, 0, -f.Days)
 	total := f.piece()
 	var errs []error
 	for _, p := range slices.Backward(pieces) { // newest first
 		total += p.size
-		if p.at.After(now.AddDate(0, 0, 1)) { // named while the clock was ahead
-			p.at = p.written
-		}
-		if f.Days > 0 && !p.at.After(oldest) || f.Bytes > 0 && total > f.Bytes {
+		if f.Days > 0 && known && !p.at.After(oldest) || f.Bytes > 0 && total > f.Bytes {
 			errs = append(errs, os.Remove(p.path))
 		}
 	}

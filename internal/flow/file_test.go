@@ -16,6 +16,9 @@ type day struct{ now time.Time }
 
 func (d *day) clock() time.Time { return d.now }
 
+// yes is of a clock that is known to be right.
+func yes() bool { return true }
+
 func newDay() *day { return &day{now: time.Now().UTC().Truncate(24 * time.Hour).Add(12 * time.Hour)} }
 
 func list(t *testing.T, dir string) (names []string) {
@@ -29,7 +32,7 @@ func list(t *testing.T, dir string) (names []string) {
 
 func TestFileBeginsANewPieceEachDayAndForgetsWhatIsTooOld(t *testing.T) {
 	dir, d := t.TempDir(), newDay()
-	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock})
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock, Synchronised: yes})
 	defer f.Close()
 	for range 6 {
 		_, err := f.Write([]byte("line\nline\n"))
@@ -57,7 +60,7 @@ func TestADayHasOnePieceHoweverManyBatchesItHas(t *testing.T) {
 
 func TestFileTendsOnDaysWithoutALine(t *testing.T) {
 	dir, d := t.TempDir(), newDay()
-	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock})
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Days: 2, Now: d.clock, Synchronised: yes})
 	defer f.Close()
 	for range 2 {
 		_, err := f.Write([]byte("line\n"))
@@ -180,7 +183,7 @@ func TestAClockThatIsWrongForAWhileLosesNoPieceAndNoOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, d := t.TempDir(), newDay()
 			path := filepath.Join(dir, "decisions.log")
-			f := NewFile(FileConfig{Path: path, Days: 30, Now: d.clock})
+			f := NewFile(FileConfig{Path: path, Days: 30, Now: d.clock, Synchronised: yes})
 			defer f.Close()
 			at := d.now
 			for i, shift := range []time.Duration{0, 0, wrong, wrong, 0, 0, 0} {
