@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -250,24 +251,14 @@ func (a *Appliance) asksItself() error {
 
 // Addresses are where the appliance listens, by the names of gatehouse.toml.
 func (a *Appliance) Addresses() map[string][]string {
-	at := map[string][]string{"admin": {a.doors.admin.Addr().String()}}
-	for _, ln := range a.doors.proxy {
-		at["proxy"] = append(at["proxy"], ln.Addr().String())
-	}
-	for _, ln := range a.doors.dnsTCP {
-		at["dns"] = append(at["dns"], ln.Addr().String())
-	}
-	for _, ln := range a.doors.dnsTLS {
-		at["dns_tls"] = append(at["dns_tls"], ln.Addr().String())
-	}
-	for _, ln := range a.doors.gateway {
-		at["gateway"] = append(at["gateway"], ln.Addr().String())
-	}
-	for _, ln := range a.doors.pac {
-		at["pac"] = append(at["pac"], ln.Addr().String())
-	}
-	for _, ln := range a.doors.metrics {
-		at["metrics"] = append(at["metrics"], ln.Addr().String())
+	at := map[string][]string{}
+	for name, doors := range map[string][]net.Listener{
+		"admin": {a.doors.admin}, "proxy": a.doors.proxy, "dns": a.doors.dnsTCP, "dns_tls": a.doors.dnsTLS,
+		"gateway": a.doors.gateway, "pac": a.doors.pac, "metrics": a.doors.metrics,
+	} {
+		for _, ln := range doors {
+			at[name] = append(at[name], ln.Addr().String())
+		}
 	}
 	if published := a.entrances.addresses(); len(published) > 0 {
 		at["publish"] = published

@@ -78,17 +78,10 @@ func (a *Appliance) sayTagsAge() {
 
 // eachDay says again what gets worse with time.
 func (a *Appliance) eachDay(ctx context.Context) {
-	tick := time.NewTicker(24 * time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			a.guarded("age of the service tags", a.sayTagsAge)
-			a.guarded("end of the inspection CA", a.sayCAEnding)
-		}
-	}
+	every(ctx, 24*time.Hour, func() {
+		a.guarded("age of the service tags", a.sayTagsAge)
+		a.guarded("end of the inspection CA", a.sayCAEnding)
+	})
 }
 
 // tagsWatcher takes changed service tags once they have settled.

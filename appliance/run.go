@@ -186,15 +186,23 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 // eachSecond ends passages whose permission has run out: the day of a rule
 // passes without any file changing.
 func (a *Appliance) eachSecond(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	every(ctx, time.Second, func() {
+		a.guarded("review", a.review)
+		a.guarded("trial", a.trial.tend)
+	})
+}
+
+// every does something once a period, the first time when one has passed, until ctx
+// is done.
+func every(ctx context.Context, period time.Duration, do func()) {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.guarded("review", a.review)
-			a.guarded("trial", a.trial.tend)
+			do()
 		}
 	}
 }

@@ -52,16 +52,4 @@ func (t *thrift) look() {
 	t.given = t.seen
 }
 
-func (a *Appliance) thrift(ctx context.Context) {
-	t := newThrift()
-	tick := time.NewTicker(thriftEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			t.look()
-		}
-	}
-}
+func (a *Appliance) thrift(ctx context.Context) { every(ctx, thriftEvery, newThrift().look) }

@@ -25,22 +25,14 @@ func (a *Appliance) watchdog(ctx context.Context) {
 	if err != nil || within == 0 {
 		return
 	}
-	tick := time.NewTicker(within / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+	every(ctx, within/3, func() {
+		switch err := a.serves(ctx, within/3); {
+		case err == nil:
+			a.notify(daemon.SdNotifyWatchdog)
+		case ctx.Err() == nil:
+			a.Log.Error("the gate does not attend to a door; systemd starts it anew unless it recovers", "err", err, "within", within)
 		}
-		if err := a.serves(ctx, within/3); err != nil {
-			if ctx.Err() == nil {
-				a.Log.Error("the gate does not attend to a door; systemd starts it anew unless it recovers", "err", err, "within", within)
-			}
-			continue
-		}
-		a.notify(daemon.SdNotifyWatchdog)
-	}
+	})
 }
 
 // serves knocks at every TCP door of the proxy, the DNS filter and the admin

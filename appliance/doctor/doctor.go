@@ -212,7 +212,7 @@ func (d *Doctor) once(ctx context.Context, t target) *Check {
 }
 
 // try goes one target's way as a passage would: rules, name and addresses,
-// connection, certificate, request.
+// connection, certificate and, unless it is behind a publication, request.
 func (d *Doctor) try(ctx context.Context, t target) *Check {
 	if d.NoNames != "" && !t.dest.Host.IsIP() {
 		return Skipped(t.dest.String(), d.NoNames)
@@ -224,7 +224,7 @@ func (d *Doctor) try(ctx context.Context, t target) *Check {
 	if t.protocol == policy.TLS {
 		w.step(ctx, "certificate", w.handshake)
 	}
-	if w.speaksHTTP() {
+	if t.published == nil && w.speaksHTTP() {
 		w.step(ctx, "GET", w.get)
 		if d.Active {
 			w.trial(ctx, "POST", w.post)

@@ -16,7 +16,7 @@ func (d *Doctor) Published(ctx context.Context) (checks []*Check) {
 			checks = append(checks, Skipped(p.Name, "it is for nobody"))
 			continue
 		}
-		checks = append(checks, Heading(p.Name, d.behind(ctx, p, target{
+		checks = append(checks, Heading(p.Name, d.try(ctx, target{
 			rule: &policy.Rule{Name: p.Name, Line: p.Line, Methods: p.Methods}, dest: p.To, protocol: protocolOf(p), client: client, published: p,
 		})))
 	}
@@ -28,21 +28,4 @@ func protocolOf(p *policy.Publication) policy.Protocol {
 		return policy.TLS
 	}
 	return policy.PlainHTTP
-}
-
-func (d *Doctor) behind(ctx context.Context, p *policy.Publication, t target) *Check {
-	if d.NoNames != "" && !t.dest.Host.IsIP() {
-		return Skipped(t.dest.String(), d.NoNames)
-	}
-	w := &way{d: d, t: t}
-	w.step(ctx, "rules", w.judge)
-	w.step(ctx, "name", w.resolve)
-	w.step(ctx, "connection", w.connect)
-	if p.Secure {
-		w.step(ctx, "certificate", w.handshake)
-	}
-	w.hangUp()
-	c := Heading(t.dest.String(), w.checks...)
-	c.Way = true
-	return c
 }

@@ -32,21 +32,8 @@ func (s *side) resetBare() {
 	nowait.Close(s.fd)
 }
 
-// keepAlive has the peer asked after 15 seconds of silence, and every 15 seconds,
-// whether it is there, and given up after 9 times: as package net does
-// (net.KeepAliveConfig).
-func (s *side) keepAlive() {
-	s.do(func(fd uintptr) {
-		for _, o := range [][3]int{
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
-		} {
-			unix.SetsockoptInt(int(fd), o[0], o[1], o[2])
-		}
-	})
-}
+// keepAlive has the peer asked now and then whether it is there.
+func (s *side) keepAlive() { s.do(func(fd uintptr) { nowait.KeepAlive(fd) }) }
 
 // dress makes an ordinary connection of a bare origin, for a goroutine that is to wait
 // for it. That does not fail for want of a descriptor, or a stream would end because
