@@ -39,6 +39,7 @@ type FileConfig struct {
 type File struct {
 	FileConfig
 	file   *os.File
+	opened os.FileInfo // of file
 	size   int64
 	day    string
 	torn   bool // the last write was cut short: the next begins a new line
@@ -150,6 +151,9 @@ func (f *File) fail(err error) error {
 // ready opens the file, and begins a new piece where n more octets or the day
 // ask for it.
 func (f *File) ready(n int64) error {
+	if f.file != nil && !f.there() {
+		f.Close()
+	}
 	if f.file == nil {
 		if err := f.open(); err != nil {
 			return err
@@ -173,6 +177,19 @@ func (f *File) ready(n int64) error {
 	return f.Tend()
 }
 
+// there reports whether Path is still the file that is open. Whoever took it away,
+// put another in its place or moved it aside wants no more in it, and what was
+// written to a file that has no name is lost without a word. How large it is by now
+// counts, not what this File has written.
+func (f *File) there() bool {
+	info, err := os.Stat(f.Path)
+	if err != nil || !os.SameFile(info, f.opened) {
+		return false
+	}
+	f.size = info.Size()
+	return true
+}
+
 // piece is the size at which a piece is finished.
 func (f *File) piece() int64 { return min(f.Bytes/8, 64<<20) }
 
@@ -189,7 +206,7 @@ func (f *File) open() error {
 		file.Close()
 		return err
 	}
-	f.file, f.size, f.torn = file, info.Size(), false
+	f.file, f.opened, f.size, f.torn = file, info, info.Size(), false
 	if f.size > 0 { // of an earlier run: its day is the day it was last written
 		f.day = info.ModTime().UTC().Format(time.DateOnly)
 		last := make([]byte, 1)

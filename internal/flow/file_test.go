@@ -156,6 +156,71 @@ func TestFileThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
+func TestWhatIsWrittenIsWhereItsNameSays(t *testing.T) {
+	for name, disturb := range map[string]func(t *testing.T, path string){
+		"its folder was removed": func(t *testing.T, path string) { require.NoError(t, os.RemoveAll(filepath.Dir(path))) },
+		"it was removed":         func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) },
+		"it was moved aside":     func(t *testing.T, path string) { require.NoError(t, os.Rename(path, path+".1")) },
+		"it was emptied":         func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 0)) },
+		"its folder is another now": func(t *testing.T, path string) {
+			dir := filepath.Dir(path)
+			require.NoError(t, os.Rename(dir, dir+".old"))
+			require.NoError(t, os.Mkdir(dir+".new", 0o750))
+			require.NoError(t, os.Symlink(dir+".new", dir))
+		},
+		"another stands there": func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "log", "decisions.log")
+			f := NewFile(FileConfig{Path: path})
+			defer f.Close()
+			_, err := f.Write([]byte("before\n"))
+			require.NoError(t, err)
+			disturb(t, path)
+			_, err = f.Write([]byte("after\n"))
+			require.NoError(t, err)
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, "after\n", string(text))
+		})
+	}
+}
+
+func TestTwoGatesThatShareALogLoseNoLine(t *testing.T) {
+	dir, d := t.TempDir(), newDay()
+	gate := func() *File {
+		return NewFile(FileConfig{Path: filepath.Join(dir, "decisions.log"), Bytes: 8 * 250, Now: d.clock})
+	}
+	a, b := gate(), gate()
+	defer a.Close()
+	defer b.Close()
+	var want strings.Builder
+	for i := range 10 {
+		if i == 5 {
+			d.now = d.now.AddDate(0, 0, 1)
+		}
+		for _, f := range []*File{a, b} {
+			line := strings.Repeat(string(rune('a'+i)), 50) + "\n"
+			_, err := f.Write([]byte(line))
+			require.NoError(t, err)
+			want.WriteString(line)
+		}
+	}
+	var got []byte
+	pieces, err := Pieces(a.Path)
+	require.NoError(t, err)
+	for _, name := range append(pieces, a.Path) {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(text), 250, "%s: the size counts what the other wrote", name)
+		got = append(got, text...)
+	}
+	require.Equal(t, want.String(), string(got))
+}
+
 func TestAFullDiskGivesAnError(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full on this system")
