@@ -1,28 +1,94 @@
 package main
 
 import (
-	"path/filepath"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
 
 	"gatehouse/internal/flow"
 )
 
-// withPieces puts before each decision log the finished pieces of it, which the
-// gate begins each day: who names the log means all of it. None is named twice.
-func withPieces(logs []string) (all []string, err error) {
-	seen := map[string]bool{}
+// logReading reads decision logs whole, each with the finished pieces of it, which
+// the gate begins each day: who names the log means all of it. Nothing is read
+// twice. A gate may go on with the log meanwhile.
+type logReading struct {
+	stdin io.Reader // what "-" names
+	read  func(io.Reader) error
+	done  []os.FileInfo
+}
+
+func (l *logReading) all(logs []string) error {
 	for _, log := range logs {
-		var pieces []string
-		if log != "-" {
-			if pieces, err = flow.Pieces(log); err != nil {
-				return nil, err
-			}
-		}
-		for _, name := range append(pieces, log) {
-			if name = filepath.Clean(name); !seen[name] {
-				seen[name] = true
-				all = append(all, name)
-			}
+		if err := l.log(log); err != nil {
+			return err
 		}
 	}
-	return all, nil
+	return nil
+}
+
+// log reads the finished pieces and then the present one. That is opened first: if
+// it is finished before the others have been found, it is among them, and is known
+// by being the same file.
+func (l *logReading) log(path string) error {
+	if path == "-" {
+		return l.read(l.stdin)
+	}
+	present, missing := os.Open(path)
+	if missing == nil {
+		defer present.Close()
+	}
+	pieces, err := flow.Pieces(path)
+	switch {
+	case err != nil:
+		return err
+	case missing != nil && (len(pieces) == 0 || !errors.Is(missing, fs.ErrNotExist)):
+		return missing // else it is not begun yet
+	}
+	for _, piece := range pieces {
+		if err := l.piece(piece, present); err != nil {
+			return err
+		}
+	}
+	if missing != nil {
+		return nil
+	}
+	return l.file(present)
+}
+
+// piece reads a finished piece, unless it is the present one, or has been deleted
+// meanwhile.
+func (l *logReading) piece(path string, present *os.File) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if present != nil && same(f, present) {
+		return nil
+	}
+	return l.file(f)
+}
+
+func (l *logReading) file(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	for _, other := range l.done {
+		if os.SameFile(info, other) {
+			return nil
+		}
+	}
+	l.done = append(l.done, info)
+	return l.read(f)
+}
+
+func same(a, b *os.File) bool {
+	x, err := a.Stat()
+	y, err2 := b.Stat()
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,13 +37,9 @@ func replay(cmd *cobra.Command, f fileFlags, logs []string, asJSON bool) error {
 		return err
 	}
 	y := appliance.NewReplay(h.loaded.Policy, time.Now())
-	if logs, err = withPieces(logs); err != nil {
+	reading := logReading{stdin: cmd.InOrStdin(), read: y.Read}
+	if err := reading.all(logs); err != nil {
 		return fmt.Errorf("%w; name decision logs that can be read", err)
-	}
-	for _, path := range logs {
-		if err := readFrom(cmd, path, y.Read); err != nil {
-			return fmt.Errorf("%w; name decision logs that can be read", err)
-		}
 	}
 	y.Done()
 	if asJSON {
@@ -56,17 +51,4 @@ func replay(cmd *cobra.Command, f fileFlags, logs []string, asJSON bool) error {
 		return exit(exitNo)
 	}
 	return err
-}
-
-// readFrom has read read the file at path, or standard input where that is "-".
-func readFrom(cmd *cobra.Command, path string, read func(io.Reader) error) error {
-	if path == "-" {
-		return read(cmd.InOrStdin())
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return read(f)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,26 +48,12 @@ func review(cmd *cobra.Command, f reviewFlags) error {
 		return err
 	}
 	var book *rules.Book
-	logs, err := withPieces(f.logs)
-	if err != nil {
-		return fmt.Errorf("--log: %w; name a decision log that can be read", err)
-	}
-	for _, path := range logs {
-		if book == nil {
-			book = &rules.Book{}
-		}
-		if err := readLog(book, path); err != nil {
+	if len(f.logs) > 0 {
+		book = &rules.Book{}
+		reading := logReading{stdin: cmd.InOrStdin(), read: book.Read}
+		if err := reading.all(f.logs); err != nil {
 			return fmt.Errorf("--log: %w; name a decision log that can be read", err)
 		}
 	}
 	return write(h.loaded.Review(h.files.RulesName(), time.Now(), time.Duration(f.days)*24*time.Hour, book), cmd.OutOrStdout())
-}
-
-func readLog(book *rules.Book, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return book.Read(f)
 }
