@@ -20,7 +20,7 @@ const (
 	calm = 512 << 10
 	// worthIt is how much must have been allocated since the last time. A collection
 	// costs processor time for what is in use, so it is not done for nothing.
-	worthIt = 8 << 20
+	worthIt = 4 << 20
 )
 
 // thrift looks now and then whether memory can be given back.
