@@ -3,6 +3,7 @@
 package appliance
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -146,6 +148,7 @@ func (a *Appliance) newDecisionLog() *flow.Log {
 func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 	l := a.Config.Limits
 	return proxy.New(proxy.Config{
+		Pseudonym:   "gatehouse-" + strings.ToLower(rand.Text()[:8]), // two gates in a row are no circle
 		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
 		PublishRate: l.PublishRate, Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration,
 		Roots: a.roots(), Parents: a.Config.parents(),

@@ -111,7 +111,7 @@ func (e *exchange) judgePublished() *refusal {
 	switch {
 	case !v.Allowed():
 		return refusalOfBody(v)
-	case h.PassedThrough(e.server.pseudonym):
+	case e.server.circles(h):
 		return refusalFor(policy.Verdict{Reason: policy.Loop, Rule: v.Rule, Protocol: v.Protocol})
 	}
 	return nil

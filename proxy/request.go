@@ -72,7 +72,7 @@ func (e *exchange) judge() *refusal {
 	switch {
 	case !v.Allowed():
 		return refusalFor(v)
-	case h.PassedThrough(e.server.pseudonym):
+	case e.server.circles(h):
 		return refusalFor(policy.Verdict{Reason: policy.Loop, Rule: v.Rule, Protocol: v.Protocol})
 	}
 	if e.upgrade != "websocket" || h.hasBody() {

@@ -145,7 +145,7 @@ func New(config Config, deps Deps) *Server {
 
 func (c *Config) fill() {
 	if _, err := http1.ParsePseudonym(c.Pseudonym); err != nil {
-		c.Pseudonym = "gatehouse"
+		c.Pseudonym = product
 	}
 	orInt(&c.Connections, 20000)
 	orInt(&c.PerClient, 4096)
