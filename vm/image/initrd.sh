@@ -5,7 +5,19 @@
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-for driver in /drivers/*; do insmod "$driver" 2>>/said; done
+
+# plug loads the drivers of the devices that are there, until that shows no new ones: a
+# bus has devices only once it has its driver. Each driver's signature is checked, which
+# takes a while: those of other hypervisors are left alone.
+plug() {
+  before=
+  while now=$(cat /sys/bus/*/devices/*/modalias 2>/dev/null); [ "$now" != "$before" ]; do
+    before=$now
+    modprobe -qa $now 2>>/said
+  done
+}
+plug
+modprobe squashfs 2>>/said
 
 for word in $(cat /proc/cmdline); do
   case $word in root=PARTUUID=*) id=${word#root=PARTUUID=} ;; esac
@@ -34,6 +46,14 @@ until seek; do
     exit 1
   fi
   sleep 0.1
+  plug
+  # Two seconds without it: perhaps a device does not say what it is. Then all are tried.
+  if [ $tries = 20 ]; then
+    for driver in /lib/modules/*/*.ko; do
+      driver=${driver##*/}
+      modprobe -q "${driver%.ko}" 2>>/said
+    done
+  fi
 done
 
 mount -t squashfs -o ro "$partition" /root || exit 1
