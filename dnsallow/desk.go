@@ -140,13 +140,9 @@ func (d *desk) do(j job) {
 	}
 }
 
-// again answers, in the space of out, what this client was told before; nil:
-// it has to be judged. A panic costs the short way and nothing else.
-func (s *Server) again(out, packet []byte, client netip.Addr) (reply []byte) {
-	return s.lying(out, packet, client, s.now(), new(askerKey))
-}
-
-// lying does so, and gives back the key of a packet that has to be judged.
+// lying answers, in the space of out, what this client was told before; nil: it has
+// to be judged, and key is that of the packet. A panic costs the short way and nothing
+// else.
 func (s *Server) lying(out, packet []byte, client netip.Addr, now time.Time, key *askerKey) (reply []byte) {
 	defer func() {
 		if fault := recover(); fault != nil {

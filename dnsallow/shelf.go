@@ -64,10 +64,7 @@ func (sh *shelf) hash(key []byte) uint64 { return maphash.Bytes(sh.seed, key) }
 // mark is the half of a hash that its set does not follow from.
 func mark(hash uint64) uint32 { return uint32(hash >> 32) }
 
-// find returns what lies there for a key, nil where nothing does.
-func (sh *shelf) find(key []byte) *place { return sh.under(sh.hash(key), key) }
-
-// under does the same for whoever knows the key's hash.
+// under returns what lies there for a key and its hash, nil where nothing does.
 func (sh *shelf) under(hash uint64, key []byte) *place {
 	set := &sh.sets[hash%shelfSets]
 	for i := range set.marks {

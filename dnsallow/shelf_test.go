@@ -257,7 +257,8 @@ func TestTheShelfIsBounded(t *testing.T) {
 	sh.each(func(*fold) bool { in++; return false })
 	require.Equal(t, many, in+out)
 	require.LessOrEqual(t, in, shelfSets*shelfWays)
-	require.NotNil(t, sh.find([]byte(fmt.Sprint("key ", many-1))), "the newest is there")
+	newest := []byte(fmt.Sprint("key ", many-1))
+	require.NotNil(t, sh.under(sh.hash(newest), newest), "the newest is there")
 }
 
 func TestWhatLiesReadyIsGivenWithoutAllocation(t *testing.T) {

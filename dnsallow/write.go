@@ -9,13 +9,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-// write is the body of a reply to a plain question: where its name leads, or the
-// SOA under a "no".
-func (o outcome) write(in *inquiry) *draft {
-	d := new(writer).body(in, &o)
-	return &d
-}
-
 // writer writes a message record by record. Names that have been written are
 // pointed to (RFC 1035, section 4.1.4).
 type writer struct {
@@ -28,7 +21,9 @@ type writer struct {
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
 
-// body writes such a reply into its own room, where it stays until the next.
+// body writes the body of a reply to a plain question: where its name leads, or the
+// SOA under a "no". It is written into the writer's own room, where it stays until the
+// next.
 func (w *writer) body(in *inquiry, o *outcome) draft {
 	w.wire, w.times, w.n = w.wire[:0], w.times[:0], 0
 	w.begin(in.packet[headerBytes:in.end])

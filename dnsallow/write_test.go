@@ -61,7 +61,7 @@ func TestAWrittenReplyIsWhatMiekgReads(t *testing.T) {
 			o.negative, o.lifetime = true, 42*time.Second
 			want.Ns = []dns.RR{soa(asked+".", o.lifetime)}
 		}
-		d := o.write(in)
+		d := new(writer).body(in, &o)
 		got := new(dns.Msg)
 		require.NoError(t, got.Unpack(d.finish(nil, packet, ask{end: in.end, limit: dns.MaxMsgSize}, "", now)))
 		require.Equal(t, fmt.Sprint(want.Answer, want.Ns), strings.ReplaceAll(fmt.Sprint(got.Answer, got.Ns), mixed(asked)+".", asked+"."))
