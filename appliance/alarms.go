@@ -34,10 +34,11 @@ type troubles struct {
 	refused map[string]*flow.Record // the last one, by the pack's rule
 	before  map[string]event        // likewise, as it is told: those of before the last look
 	unready map[string]bool         // packs, as the doctor last found them
+	failing map[alarm.Kind]int      // ways out, and at how many looks in a row
 }
 
 func newTroubles() *troubles {
-	return &troubles{refused: map[string]*flow.Record{}, before: map[string]event{}, unready: map[string]bool{}}
+	return &troubles{refused: map[string]*flow.Record{}, before: map[string]event{}, unready: map[string]bool{}, failing: map[alarm.Kind]int{}}
 }
 
 // Record implements flow.Sink.
@@ -99,6 +100,10 @@ func (a *Appliance) wrong() []alarm.Condition {
 			list = append(list, alarm.Condition{Kind: alarm.CertificateEnds, Subject: c.Name, Says: c.Name + ": " + c.Says + ".", Fix: c.Fix})
 		}
 	}
+	for _, c := range a.entrances.closed() {
+		list = append(list, alarm.Condition{Kind: alarm.DoorClosed, Subject: c.Name, Says: c.Name + ": " + c.Says + ".", Fix: c.Fix})
+	}
+	list = append(list, a.waysOut()...)
 	if c := a.azureCheck(); c.State != doctor.OK {
 		add(alarm.AzureOld, "Azure's addresses: "+c.Says+".", c.Fix)
 	}
@@ -112,6 +117,41 @@ func (a *Appliance) wrong() []alarm.Condition {
 		add(alarm.DiskFull, "The disk: "+c.Says+".", c.Fix)
 	}
 	return list
+}
+
+// waysOut tells of what nothing can pass any more: none of the DNS servers answers, none
+// of the parent proxies lets anything through.
+func (a *Appliance) waysOut() (list []alarm.Condition) {
+	for _, w := range []struct {
+		kind      alarm.Kind
+		checks    []*doctor.Check
+		says, fix string
+	}{
+		{alarm.DNSSilent, a.serverStandings(), "None of the DNS servers that the gate asks answers (%s): names cannot be resolved.", "gatehouse doctor; look at the line, and at dns.upstreams"},
+		{alarm.ParentsFail, a.parentStandings(), "None of the parent proxies lets anything through (%s).", "gatehouse doctor; look at the line, and ask who runs the parent"},
+	} {
+		all := len(w.checks) > 0 && !slices.ContainsFunc(w.checks, func(c *doctor.Check) bool { return c.State == doctor.OK })
+		if a.troubles.fails(w.kind, all) {
+			var names []string
+			for _, c := range w.checks {
+				names = append(names, c.Name)
+			}
+			list = append(list, alarm.Condition{Kind: w.kind, Says: fmt.Sprintf(w.says, strings.Join(names, ", ")), Fix: w.fix})
+		}
+	}
+	return list
+}
+
+// fails reports whether a way out has failed at two looks in a row: a line that is away
+// for a moment needs nobody.
+func (t *troubles) fails(way alarm.Kind, now bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failing[way]++
+	if !now {
+		delete(t.failing, way)
+	}
+	return t.failing[way] > 1
 }
 
 // ringAlarms looks each minute whether something is wrong, until ctx is done. It

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"gatehouse/appliance/alarm"
 	"gatehouse/internal/flow"
+	"gatehouse/internal/nettest"
 	"gatehouse/policy"
 )
 
@@ -78,6 +81,37 @@ func TestWhatIsWrongIsToldOf(t *testing.T) {
 	s.troubles.packTried("xporter", true)
 	s.ahead.Store(int64(lingers))
 	require.Equal(t, []string{"azure-old "}, kinds())
+}
+
+func TestAWayOutThatFailsIsToldOfWhenItLasts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	told := func() (kinds []alarm.Kind) {
+		for _, c := range s.wrong() {
+			kinds = append(kinds, c.Kind)
+		}
+		return kinds
+	}
+	require.NotContains(t, told(), alarm.DNSSilent, "nothing was asked yet")
+	for kind, config := range map[alarm.Kind]string{ // nobody is there
+		alarm.DNSSilent:   fmt.Sprintf(siteConfig, "127.0.0.1:1"),
+		alarm.ParentsFail: fmt.Sprintf(siteConfig, s.dns.Addr) + "[[upstream]]\nname = \"county\"\nurl = \"http://127.0.0.1:1\"\n",
+	} {
+		require.NoError(t, s.stop())
+		write(t, filepath.Join(s.dir, "gatehouse.toml"), config)
+		s.start()
+		require.Eventually(t, func() bool { // what failed is forgiven after some seconds
+			s.get("/update.inf")
+			once := slices.Contains(told(), kind)
+			return once || slices.Contains(told(), kind)
+		}, nettest.Patience, 10*time.Millisecond, kind)
+	}
+	s.troubles.fails(alarm.DNSSilent, false)
+	require.False(t, s.troubles.fails(alarm.DNSSilent, true), "a single look says nothing")
+	require.True(t, s.troubles.fails(alarm.DNSSilent, true))
+	require.False(t, s.troubles.fails(alarm.DNSSilent, false))
+	require.False(t, s.troubles.fails(alarm.DNSSilent, true), "a single look says nothing")
+	require.True(t, s.troubles.fails(alarm.DNSSilent, true))
 }
 
 func TestASettingOfTheAlarmThatCannotBeIsToldWithTheSetting(t *testing.T) {

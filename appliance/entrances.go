@@ -239,6 +239,19 @@ func (e *entrances) checks() (checks []*doctor.Check) {
 	return inOrder(checks)
 }
 
+// closed are the checks of the doors that are not open for another reason than their
+// certificate, which is told of by itself.
+func (e *entrances) closed() (checks []*doctor.Check) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for k, err := range e.trouble {
+		if fault := (pairFault{}); e.open[k] == nil && !errors.As(err, &fault) {
+			checks = append(checks, doctor.Bad(k.String(), err.Error(), "mend it; it is tried again each second"))
+		}
+	}
+	return inOrder(checks)
+}
+
 // certificates are those of the doors over TLS, in the order of their names.
 func (e *entrances) certificates() (all []doorCertificate) {
 	e.mu.Lock()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/appliance/alarm"
 	"gatehouse/internal/nettest"
 )
 
@@ -150,6 +151,13 @@ tls     = "emerge.pem"
 	require.Contains(t, ready, "is another program using it?")
 	require.Contains(t, ready, "warning: publish unsigned at 127.0.0.1:0: it is not served: its certificate cannot be used: ")
 	require.Equal(t, 1, strings.Count(s.said.String(), `publish=taken`), "it is said once")
+	told := map[string]string{}
+	for _, c := range s.wrong() {
+		told[string(c.Kind)] = c.Subject + ": " + c.Says
+	}
+	require.Contains(t, told["door-closed"], "publish taken at "+other.Addr().String())
+	require.Contains(t, told["door-closed"], "is another program using it?")
+	require.Contains(t, told["certificate-ends"], "publish unsigned at 127.0.0.1:0", "that is the one alarm about it")
 
 	// What was in the way goes, and the certificate comes: nobody has to reload.
 	other.Close()
@@ -158,6 +166,9 @@ tls     = "emerge.pem"
 	_, ready = s.admin("GET", "/readyz")
 	require.NotContains(t, ready, "is not served")
 	require.Contains(t, ready, "published: unsigned at 127.0.0.1:")
+	for _, c := range s.wrong() {
+		require.NotEqual(t, alarm.DoorClosed, c.Kind)
+	}
 }
 
 // certificate writes a certificate for localhost with its key.

@@ -22,6 +22,9 @@ const (
 	AgentRefused    Kind = "agent-refused"
 	RulesNotLoaded  Kind = "rules-not-loaded"
 	CertificateEnds Kind = "certificate-ends"
+	DoorClosed      Kind = "door-closed"
+	DNSSilent       Kind = "dns-silent"
+	ParentsFail     Kind = "parents-fail"
 	AzureOld        Kind = "azure-old"
 	PackNotReady    Kind = "pack-not-ready"
 	DiskFull        Kind = "disk-full"
@@ -31,7 +34,7 @@ const (
 
 // Kinds are all there are.
 func Kinds() []Kind {
-	return []Kind{AgentRefused, RulesNotLoaded, CertificateEnds, AzureOld, PackNotReady, DiskFull, LogDropped, Test}
+	return []Kind{AgentRefused, RulesNotLoaded, CertificateEnds, DoorClosed, DNSSilent, ParentsFail, AzureOld, PackNotReady, DiskFull, LogDropped, Test}
 }
 
 // Condition is something that is wrong.
