@@ -101,7 +101,7 @@ func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
 	g.Go(func() error { return a.serveNames(serving) })
 	g.Go(func() error { return a.serveAdmin(serving) })
 	for _, ln := range a.doors.metrics {
-		g.Go(func() error { return a.serveHTTP(serving, ln, a.scrapeHandler(), "") })
+		g.Go(func() error { return a.serveHTTP(serving, newCrowd(ln, &a.crowded), a.scrapeHandler(), "") })
 	}
 	for _, ln := range a.doors.gateway {
 		g.Go(func() error { return a.gate.ServeGateway(serving, ln, prefixesOf(a.Config.Listen.GatewayFrom)) })
@@ -115,7 +115,7 @@ func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
 }
 
 func (a *Appliance) serveAdmin(ctx context.Context) error {
-	return a.serveHTTP(ctx, a.doors.admin, a.adminHandler(), a.Config.Listen.WebConfig)
+	return a.serveHTTP(ctx, newCrowd(a.doors.admin, &a.crowded), a.adminHandler(), a.Config.Listen.WebConfig)
 }
 
 // serveHTTP serves one of the appliance's own HTTP doors.

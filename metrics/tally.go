@@ -30,6 +30,9 @@ type Config struct {
 	// NameLinesRefused counts the TCP connections of DNS that were closed at once for
 	// want of room; nil: none ever is.
 	NameLinesRefused func() uint64
+	// AdminRefused counts the connections to the admin and metrics listeners that were
+	// closed at once for want of room; nil: none ever is.
+	AdminRefused func() uint64
 	// Certificates says of each certificate that the gate shows when it ends, by the
 	// name of its door, which comes from the configuration and not from a client; the
 	// zero time: there is none that could be shown. Nil: none is shown.
@@ -139,6 +142,10 @@ func (t *Tally) countNames(c Config) {
 		hits = func() float64 { return float64(c.CacheHits()) }
 	}
 	t.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_admin_connections_refused_total",
+			Help: "Connections to the admin and metrics listeners that were closed at once: their client or all together had as many open as they may.",
+		}, number(c.AdminRefused)),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_dns_cache_entries", Help: "Answers of upstream servers that the DNS cache holds.",
 		}, entries),

@@ -28,10 +28,11 @@ type Console struct {
 	house House
 	log   *slog.Logger
 	stall time.Duration // of a live view; 0: as it is
+	turns turns         // of heavy work
 }
 
 // New makes a Console of a house.
-func New(h House, log *slog.Logger) *Console { return &Console{house: h, log: log} }
+func New(h House, log *slog.Logger) *Console { return &Console{house: h, log: log, turns: newTurns()} }
 
 //go:embed pages
 var files embed.FS
@@ -95,15 +96,15 @@ func (c *Console) handlers() map[string]http.HandlerFunc {
 		"GET /decisions/{id}":   c.decision,
 		"GET /ask":              c.ask,
 		"GET /rules":            c.rules,
-		"POST /rules":           c.draft,
+		"POST /rules":           c.turns.inTurn(mostForm, c.draft),
 		"GET /names":            c.names,
 		"GET /history":          c.history,
-		"POST /history":         c.goBack,
+		"POST /history":         c.turns.inTurn(mostForm, c.goBack),
 		"GET /history/compare":  c.compare,
 		"GET /history/{sha256}": c.version,
 		"GET /changes":          c.changes,
 		"GET /backup":           c.backup,
-		"POST /backup":          c.keep,
+		"POST /backup":          c.turns.inTurn(mostUpload, c.keep),
 		"GET /health":           c.health,
 		"POST /health":          c.examine,
 	}
@@ -121,15 +122,15 @@ func (c *Console) api() map[string]http.HandlerFunc {
 		"GET /api/v1/decisions/{id}":   c.apiDecision,
 		"GET /api/v1/explain":          c.apiExplain,
 		"GET /api/v1/rules":            c.apiRules,
-		"POST /api/v1/check":           c.apiCheck,
-		"POST /api/v1/apply":           c.apiApply,
+		"POST /api/v1/check":           c.turns.inTurn(mostDraft, c.apiCheck),
+		"POST /api/v1/apply":           c.turns.inTurn(mostDraft, c.apiApply),
 		"POST /api/v1/confirm":         c.apiConfirm,
 		"POST /api/v1/revert":          c.apiRevert,
 		"GET /api/v1/history":          c.apiHistory,
 		"GET /api/v1/history/{sha256}": c.apiVersion,
 		"GET /api/v1/compare":          c.apiCompare,
-		"POST /api/v1/backup":          c.apiBackup,
-		"POST /api/v1/restore":         c.apiRestore,
+		"POST /api/v1/backup":          c.turns.inTurn(mostDraft, c.apiBackup),
+		"POST /api/v1/restore":         c.turns.inTurn(mostBackup, c.apiRestore),
 		"GET /api/v1/changes":          c.apiChanges,
 		"POST /api/v1/doctor":          c.apiDoctor,
 	}

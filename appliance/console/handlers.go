@@ -14,8 +14,10 @@ const (
 	lastRefusals   = 10 // on the first page
 	usualDecisions = 200
 	mostDecisions  = 10_000
-	// mostDraft bounds a rules file that is sent here (octets).
-	mostDraft = 16 << 20
+	// mostDraft bounds a rules file that is sent here (octets), as one on the disk is
+	// bounded, and mostForm one in a form, where an octet may take three.
+	mostDraft = 8 << 20
+	mostForm  = 16 << 20
 )
 
 func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +116,8 @@ type tried struct {
 // draft checks a draft, applies it, confirms it or takes it back, as the button
 // says that was pressed.
 func (c *Console) draft(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, mostDraft)
+	r.Body = http.MaxBytesReader(w, r.Body, mostForm)
+	r.Body = http.MaxBytesReader(w, r.Body, mostForm) // else package http takes 10 MB
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "the draft cannot be read: "+err.Error(), http.StatusRequestEntityTooLarge)
 		return
@@ -227,7 +230,7 @@ func (c *Console) apiRules(w http.ResponseWriter, _ *http.Request) {
 
 // apiApply puts the rules file that is the request's body on trial.
 func (c *Console) apiApply(w http.ResponseWriter, r *http.Request) {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostDraft))
+	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		trouble(w, http.StatusRequestEntityTooLarge, err)
 		return
@@ -261,7 +264,7 @@ func (c *Console) apiRevert(w http.ResponseWriter, r *http.Request)  { ending(c.
 
 // apiCheck checks the rules file that is the request's body.
 func (c *Console) apiCheck(w http.ResponseWriter, r *http.Request) {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostDraft))
+	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		trouble(w, http.StatusRequestEntityTooLarge, err)
 		return

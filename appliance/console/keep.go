@@ -34,6 +34,9 @@ var ErrNoLogin = errors.New(`keys and passwords are given to nobody who has not 
 // mostBackup bounds a backup that is sent here (octets).
 const mostBackup = 64 << 20
 
+// mostUpload bounds one that comes in a form.
+const mostUpload = mostBackup + 1<<20
+
 func (c *Console) backup(w http.ResponseWriter, _ *http.Request) {
 	c.show(w, http.StatusOK, "backup", "Backup", (*Restored)(nil))
 }
@@ -41,7 +44,6 @@ func (c *Console) backup(w http.ResponseWriter, _ *http.Request) {
 // keep gives a backup to take away, or weighs one and puts it back, as the button
 // says that was pressed.
 func (c *Console) keep(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, mostBackup+1<<20)
 	if r.FormValue("do") == "take" {
 		if err := c.take(w, r, r.FormValue("secrets") != ""); err != nil {
 			http.Error(w, err.Error(), statusOf(err))
@@ -104,7 +106,7 @@ func (c *Console) apiBackup(w http.ResponseWriter, r *http.Request) {
 
 // apiRestore takes the backup that is the request's body.
 func (c *Console) apiRestore(w http.ResponseWriter, r *http.Request) {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBackup))
+	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		trouble(w, http.StatusRequestEntityTooLarge, errors.New("the backup is larger than one may be"))
 		return
