@@ -44,14 +44,11 @@ func (s *Server) work(w *worker, c *clientConn) {
 }
 
 // tidy makes ready for the next connection. Where somebody may still hold on to what
-// the last one has read, all of it is left to him.
+// the last one has read, all of it is left to him. An unusual request shall not cost
+// memory for ever: the head goes too, which holds on to the bytes it points into.
 func (w *worker) tidy(lent bool) {
-	d := w.desk
-	switch {
-	case lent:
+	if lent || cap(w.desk.raw)+cap(w.desk.out) > bufferSize {
 		w.desk = &desk{}
-	case cap(d.raw)+cap(d.out) > bufferSize: // an unusual request shall not cost memory for ever
-		d.raw, d.out = nil, nil
 	}
 }
 

@@ -50,7 +50,8 @@ func refusalStatus(status int) int {
 type requestHead struct {
 	http1.Request
 	method string
-	path   string // path and query, as an origin is asked; set by readTarget
+	path   string // path and query, as an origin is asked; empty until readTarget sets it
+	last   string // the path of an earlier request
 	minor  int
 	named  naming
 }
@@ -120,9 +121,13 @@ func readHead(in *wire, raw []byte, parse func([]byte) (int, error)) ([]byte, er
 	}
 }
 
-// understood fills in what is asked of a parsed head more than once.
+// understood fills in what is asked of a parsed head more than once. Nothing that the
+// request before asked for is taken for this one's: it may have been somebody else's.
 func (h *requestHead) understood() {
 	h.method, h.minor = methodName(h.Method), int(h.Minor)
+	if h.path != "" {
+		h.last, h.path = h.path, ""
+	}
 }
 
 // methodName is a method as a string, without a copy where it is a usual one.

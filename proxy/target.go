@@ -56,8 +56,8 @@ func (h *requestHead) absolute(secure bool) (policy.Dest, *flaw) {
 func (h *requestHead) originForm() string {
 	t := &h.Target
 	switch {
-	case len(t.Path) > 0 && t.Query == nil && h.path == string(t.Path):
-		return h.path
+	case len(t.Path) > 0 && t.Query == nil && h.last == string(t.Path):
+		return h.last
 	case len(t.Path) > 0 && t.Query == nil:
 		return string(t.Path)
 	case len(t.Path) > 0:
