@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
 )
@@ -122,7 +124,7 @@ func (c *clientConn) closeIfIdle() {
 		inside.closeIfIdle()
 	}
 	if c.idle.Load() {
-		c.conn.Close()
+		closeAtOnce(c.conn)
 	}
 }
 
@@ -235,6 +237,16 @@ func resetConn(conn net.Conn) {
 		conn = t
 	}
 	conn.Close()
+}
+
+// closeAtOnce closes a connection in good order and waits for nobody. Where it is TLS it
+// ends with an alert (RFC 8446, section 6.1), for which package tls waits five seconds
+// where the peer takes nothing: nothing is said to such a peer.
+func closeAtOnce(conn net.Conn) error {
+	if tcp := tcpOf(conn); tcp != nil && tcp != conn && !isReady(tcp, unix.POLLOUT) {
+		tcp.Close()
+	}
+	return conn.Close()
 }
 
 // tcpOf is the TCP connection that carries a connection, nil where there is none.

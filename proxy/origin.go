@@ -132,9 +132,10 @@ func (l *link) declares() policy.MediaType {
 // mostType is how long a Content-Type is that is remembered.
 const mostType = 128
 
-// close gives the connection up. No other goroutine may still use it.
+// close gives the connection up, and waits for nobody: the pool is locked meanwhile. No
+// other goroutine may still use it.
 func (l *link) close() {
-	l.conn.Close()
+	closeAtOnce(l.conn)
 	l.in.drop()
 }
 

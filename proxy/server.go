@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -375,10 +376,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for ln := range s.listeners {
 		ln.Close()
 	}
-	for _, c := range s.clients {
+	open := slices.Clone(s.clients)
+	s.mu.Unlock()
+	for _, c := range open {
 		c.closeIfIdle()
 	}
-	s.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
 		s.busy.Wait()
@@ -402,9 +404,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) cutAll() {
 	s.breakOff(func(p *passage) func() { return p.stop("shutdown") })
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.clients {
-		c.conn.Close()
+	open := slices.Clone(s.clients)
+	s.mu.Unlock()
+	for _, c := range open {
+		closeAtOnce(c.conn)
 	}
 }
 

@@ -199,19 +199,22 @@ func (e *exchange) bears() time.Duration {
 
 // hungUp reports whether the peer has closed its side, also where bytes that it
 // sent before are still unread.
-func hungUp(conn net.Conn) (gone bool) {
+func hungUp(conn net.Conn) bool {
 	tcp := tcpOf(conn)
-	if tcp == nil {
-		return false
-	}
+	return tcp != nil && isReady(tcp, unix.POLLRDHUP)
+}
+
+// isReady reports whether one of the events of poll(2) has come, as it has where the
+// gate has closed the connection itself.
+func isReady(tcp *net.TCPConn, events int16) (ready bool) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return true // closed by ourselves
+		return true
 	}
 	raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		p := []unix.PollFd{{Fd: int32(fd), Events: events}}
 		n, err := unix.Poll(p, 0)
-		gone = err == nil && n > 0
+		ready = err == nil && n > 0
 	})
-	return gone
+	return ready
 }
