@@ -33,7 +33,7 @@ type Mail struct {
 func (Mail) Name() string { return "mail" }
 
 // Send implements Sender. The password is read anew each time, and is in no
-// error.
+// error, whatever the server says.
 func (s Mail) Send(ctx context.Context, m Message) error {
 	from, err := mail.ParseAddress(s.From)
 	if err != nil {
@@ -55,8 +55,8 @@ func (s Mail) Send(ctx context.Context, m Message) error {
 	// net/smtp knows no context: what waits for the server is broken off.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := s.deliver(conn, login, letter{from, to, m}); err != nil {
-		return fmt.Errorf("alarm.mail_server %s: %w", s.Host, errors.Join(err, ctx.Err()))
+	if err := s.deliver(&bounded{conn, mostSaid}, login, letter{from, to, m}); err != nil {
+		return fmt.Errorf("alarm.mail_server %s: %w", s.Host, errors.Join(errors.New(quoted(err, login)), ctx.Err()))
 	}
 	return nil
 }
