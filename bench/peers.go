@@ -113,7 +113,7 @@ upstreams = [%q]
 [addresses]
 treat_as_public = ["127.0.0.0/8"]
 [log]
-decisions = "decisions.json"
+decisions = "state/decisions.json"
 [limits]
 per_client = 20000
 [state]
