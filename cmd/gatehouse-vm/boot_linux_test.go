@@ -31,10 +31,13 @@ func image(t *testing.T) string {
 	return dir
 }
 
+// all is whether the formats of hypervisors are there, and time to boot each.
+func all() bool { return os.Getenv("GATEHOUSE_BOOTS") == "all" }
+
 // onlyInAll skips a boot that takes more than there is time for at each run.
 func onlyInAll(t *testing.T) {
 	t.Helper()
-	if os.Getenv("GATEHOUSE_BOOTS") != "all" {
+	if !all() {
 		t.Skip("GATEHOUSE_BOOTS is not all; .ci/image all sets it")
 	}
 }
@@ -52,9 +55,15 @@ func disk(path string, more string) []string {
 	return []string{"-drive", "if=virtio,format=raw,file=" + path + more}
 }
 
+// system is the system disk in one of its formats, as read-only as it is meant to be.
+func system(t *testing.T, dir, format string) []string {
+	t.Helper()
+	return []string{"-drive", "if=virtio,readonly=on,format=" + format + ",file=" + only(t, filepath.Join(dir, "gatehouse-*."+format))}
+}
+
 // direct starts the image's kernel without its loader, by the words that the loader
 // gives it: the quick way.
-func direct(t *testing.T, dir string) []string {
+func direct(t *testing.T, dir, format string) []string {
 	t.Helper()
 	id, err := os.ReadFile(filepath.Join(dir, "root.partuuid"))
 	require.NoError(t, err)
@@ -66,21 +75,20 @@ func direct(t *testing.T, dir string) []string {
 	return append([]string{
 		"-machine", "q35", "-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"),
 		"-append", strings.Replace(words, "@ROOT@", strings.TrimSpace(string(id)), 1),
-	}, disk(only(t, filepath.Join(dir, "gatehouse-*.raw")), ",readonly=on")...)
+	}, system(t, dir, format)...)
 }
 
-// secure starts the disk, in the format that Proxmox takes, as a machine with Secure
+// secure starts the disk, in the format that Hyper-V takes, as a machine with Secure
 // Boot and Microsoft's keys does.
 func secure(t *testing.T, dir string) []string {
 	t.Helper()
 	vars := filepath.Join(t.TempDir(), "vars.fd")
 	tool(t, "cp", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd", vars)
-	return []string{
+	return append([]string{
 		"-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1",
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd",
 		"-drive", "if=pflash,unit=1,format=raw,file=" + vars,
-		"-drive", "if=virtio,format=qcow2,readonly=on,file=" + only(t, filepath.Join(dir, "gatehouse-*.qcow2")),
-	}
+	}, system(t, dir, "vhdx")...)
 }
 
 // doors are addresses of this machine that lead to ports of the guest.
@@ -257,9 +265,13 @@ func TestBootASeededMachineServesAndKeepsItsDataThroughSecureBoot(t *testing.T) 
 	net := network(t, "10.0.2.50", origin.Listener.Addr().String())
 	data := disk(blankDisk(t, scratch), "")
 
+	format, version := "raw", ""
+	if all() {
+		format = "qcow2"
+	}
 	var first string
 	t.Run("direct kernel, a NoCloud seed and an empty data disk", func(t *testing.T) {
-		g := boot(t, concat(direct(t, dir), data, disk(seedDisk(t, scratch, site), ",readonly=on"), net.args)...)
+		g := boot(t, concat(direct(t, dir, format), data, disk(seedDisk(t, scratch, site), ",readonly=on"), net.args)...)
 		t.Logf("serving after %s", net.serving(t, g))
 		g.sees("gate        active; it answers\n")
 		g.read = 0
@@ -271,6 +283,7 @@ func TestBootASeededMachineServesAndKeepsItsDataThroughSecureBoot(t *testing.T) 
 		code, _ = net.login(t, "another password")
 		require.Equal(t, http.StatusUnauthorized, code)
 		g.opensShell()
+		version = g.shell("gatehouse version")
 		require.Equal(t, "active", g.shell("systemctl is-active gatehouse"))
 		require.Empty(t, g.shell("systemctl list-units --failed --no-legend --plain"))
 		require.Equal(t, "0", g.shell("cat /proc/sys/net/ipv4/ip_forward"))
@@ -288,9 +301,9 @@ func TestBootASeededMachineServesAndKeepsItsDataThroughSecureBoot(t *testing.T) 
 		g.ends()
 	})
 	require.NotEmpty(t, first)
-	t.Run("through shim, loader and signed kernel, without the seed", func(t *testing.T) {
+	t.Run("the next version's system disk, through shim, loader and signed kernel, without the seed", func(t *testing.T) {
 		onlyInAll(t)
-		g := boot(t, concat(secure(t, dir), data, net.args)...)
+		g := boot(t, concat(secure(t, os.Getenv("GATEHOUSE_NEXT_IMAGE")), data, net.args)...)
 		t.Logf("serving after %s", net.serving(t, g))
 		g.sees("gate        active; it answers\n")
 		g.read = 0
@@ -299,6 +312,7 @@ func TestBootASeededMachineServesAndKeepsItsDataThroughSecureBoot(t *testing.T) 
 		code, _ := net.login(t, password)
 		require.Equal(t, http.StatusOK, code)
 		g.opensShell()
+		require.NotEqual(t, version, g.shell("gatehouse version"))
 		require.Equal(t, "1", g.shell("tail -c 1 /sys/firmware/efi/efivars/SecureBoot-* | od -An -t u1 | tr -d ' '"))
 		require.Contains(t, g.shell("cat /sys/kernel/security/lockdown"), "[integrity]")
 		require.NotEqual(t, "0", g.shell("grep -c page /var/log/gatehouse/decisions.log"), "the decisions of the first start")
@@ -313,7 +327,7 @@ func TestBootAMachineWithoutASeedAsksOnItsScreen(t *testing.T) {
 	onlyInAll(t)
 	dir := image(t)
 	net := network(t, "10.0.2.60", "127.0.0.78:9")
-	g := boot(t, concat(direct(t, dir), disk(blankDisk(t, t.TempDir()), ""), net.args)...)
+	g := boot(t, concat(direct(t, dir, "vmdk"), disk(blankDisk(t, t.TempDir()), ""), net.args)...)
 	g.sees("eth0: 10.0.2.15/24")
 	g.sees("gate        active; it answers\n")
 	g.sees("Press Enter to begin.\n")
