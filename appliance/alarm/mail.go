@@ -128,7 +128,8 @@ func (s Mail) deliver(conn net.Conn, login *login, l letter) error {
 	if err := body.Close(); err != nil { // the server has taken it, or not
 		return err
 	}
-	client.Quit() // it has the letter: what it says now changes nothing
+	// It has the letter: what it says now changes nothing, and holds up nobody.
+	client.Text.Cmd("QUIT")
 	return nil
 }
 

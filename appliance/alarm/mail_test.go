@@ -44,7 +44,7 @@ func postOffice(t *testing.T, config *tls.Config, starttls bool, logins string) 
 		in := bufio.NewReader(conn)
 		say := func(s string) { io.WriteString(conn, s+"\r\n") }
 		say("220 post.test")
-		for content := false; ; {
+		for content, taken := false, false; ; {
 			line, err := in.ReadString('\n')
 			if err != nil {
 				return
@@ -54,7 +54,7 @@ func postOffice(t *testing.T, config *tls.Config, starttls bool, logins string) 
 			verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
 			switch {
 			case content && line == ".":
-				content = false
+				content, taken = false, true
 				say("250 taken")
 			case content:
 			case verb == "EHLO" && starttls && config != nil:
@@ -79,6 +79,7 @@ func postOffice(t *testing.T, config *tls.Config, starttls bool, logins string) 
 			case verb == "DATA":
 				content = true
 				say("354 go on")
+			case verb == "QUIT" && taken: // it is silent, until the gate goes
 			case verb == "QUIT":
 				say("221 bye")
 				return
