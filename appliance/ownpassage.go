@@ -140,8 +140,9 @@ func (c *ownConn) Read(b []byte) (int, error) {
 }
 
 func (c *ownConn) Write(b []byte) (int, error) {
+	c.sent.Add(int64(len(b))) // before: the answer may come, and another close it, before this returns
 	n, err := c.Conn.Write(b)
-	c.sent.Add(int64(n))
+	c.sent.Add(int64(n - len(b)))
 	return n, err
 }
 
