@@ -39,21 +39,21 @@ type LogConfig struct {
 type Log struct {
 	LogConfig // with its defaults filled in
 
-	queue   chan *Record
-	half    chan struct{} // the queue is half full: do not wait for more
+	queue   *queue
 	dropped atomic.Uint64
 	crowded atomic.Uint64 // of dropped, those that found no place in the queue
 	last    atomic.Int64  // when a line was lost last, in Unix time; 0: none was
 	trouble atomic.Pointer[error]
 
 	// Owned by Run.
-	told uint64 // of crowded, those that have been told of
-	mute bool   // it has been told of within the hour
+	taken [64]*Record // from the queue
+	told  uint64      // of crowded, those that have been told of
+	mute  bool        // it has been told of within the hour
 }
 
 // gathering is how long the first Record of a batch waits for others: woken for
 // each of them, the log would cost a fifth of what it tells of.
-const gathering = 10 * time.Millisecond
+const gathering = 20 * time.Millisecond
 
 // NewLog makes a Log; nothing is written until Run runs.
 func NewLog(c LogConfig) *Log {
@@ -75,22 +75,14 @@ func NewLog(c LogConfig) *Log {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Log{LogConfig: c, queue: make(chan *Record, c.Queue), half: make(chan struct{}, 1)}
+	return &Log{LogConfig: c, queue: newQueue(c.Queue)}
 }
 
 // Record implements Sink.
 func (l *Log) Record(r *Record) {
-	select {
-	case l.queue <- r:
-	default:
+	if !l.queue.put(r) {
 		l.crowded.Add(1)
 		l.lose(1)
-	}
-	if len(l.queue) == (cap(l.queue)+1)/2 {
-		select {
-		case l.half <- struct{}{}:
-		default: // it has been told
-		}
 	}
 }
 
@@ -129,16 +121,16 @@ func (l *Log) Run(ctx context.Context) {
 	buf := make([]byte, 0, l.Batch+4096)
 	for {
 		select {
-		case r := <-l.queue:
+		case <-l.queue.come:
 			l.await(ctx, more)
-			l.drain(buf, r)
+			l.drain(buf)
 			l.tellOfCrowd()
 		case <-hourly.C:
 			l.mute = false
 			l.tend()
 		case <-ctx.Done():
-			for len(l.queue) > 0 {
-				l.drain(buf, <-l.queue)
+			for l.queue.waiting() > 0 {
+				l.drain(buf)
 			}
 			return
 		}
@@ -147,30 +139,38 @@ func (l *Log) Run(ctx context.Context) {
 
 // await lets Records gather in the queue, which wakes nobody.
 func (l *Log) await(ctx context.Context, more *time.Timer) {
-	if 2*len(l.queue) >= cap(l.queue) {
+	if 2*l.queue.waiting() >= l.Queue {
 		return
 	}
 	more.Reset(gathering)
 	select {
 	case <-more.C:
-	case <-l.half:
+	case <-l.queue.half:
 	case <-ctx.Done():
 	}
 }
 
-// drain writes r and what waits by now, in batches. Formatted one after the other
+// drain writes what waits by now, in batches. Formatted one after the other
 // they cost less than each by whoever brings it, which was tried: the processor
 // keeps at hand how a line is formatted.
-func (l *Log) drain(buf []byte, r *Record) {
-	buf = l.appendLine(buf[:0], r)
-	for n := len(l.queue); n > 0; n-- {
-		if len(buf) >= l.Batch {
-			l.write(buf)
-			buf = buf[:0]
+func (l *Log) drain(buf []byte) {
+	buf = buf[:0]
+	for left := l.queue.waiting(); left > 0; {
+		taken := l.taken[:l.queue.take(l.taken[:min(left, len(l.taken))])]
+		left -= len(taken)
+		for i, r := range taken {
+			if len(buf) >= l.Batch {
+				l.write(buf)
+				buf = buf[:0]
+			}
+			buf = l.appendLine(buf, r)
+			taken[i] = nil
 		}
-		buf = l.appendLine(buf, <-l.queue)
 	}
 	l.write(buf)
+	if l.queue.waiting() > 0 {
+		ring(l.queue.come)
+	}
 }
 
 // appendLine formats one Record; one that makes the formatter panic costs its

@@ -214,7 +214,7 @@ func BenchmarkLogToAFile(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		l.Record(r)
 		if n%200 == 199 {
-			for len(l.queue) > 1<<19 { // a gate has other things to do meanwhile
+			for l.queue.waiting() > 1<<19 { // a gate has other things to do meanwhile
 				runtime.Gosched()
 			}
 		}
