@@ -81,6 +81,7 @@ type Appliance struct {
 	gate         *proxy.Server
 	doors        *listeners
 	crowded      atomic.Uint64 // connections to admin and metrics that found no room
+	pacCrowded   atomic.Uint64 // and to the PAC listeners
 	entrances    *entrances
 	wall         *wall                         // nil: the firewall is not ours to manage
 	examined     atomic.Pointer[doctor.Report] // the last of the doctor's; nil: none yet
@@ -104,7 +105,7 @@ func New(o Options) *Appliance {
 	a.tally = metrics.New(metrics.Config{
 		Now: a.Now, Version: a.Build.Version, Revision: a.Build.Revision, GoVersion: a.Build.Go,
 		LogDropped: a.decisions.Dropped, SyslogDropped: a.feed.dropped, CacheEntries: a.resolver.CacheEntries, CacheHits: a.resolver.CacheHits,
-		NameLinesRefused: func() uint64 { return a.names.LinesRefused() }, Certificates: a.certificateEnds, AdminRefused: a.crowded.Load,
+		NameLinesRefused: func() uint64 { return a.names.LinesRefused() }, Certificates: a.certificateEnds, AdminRefused: a.crowded.Load, PACRefused: a.pacCrowded.Load,
 		Rules: a.rulesInForce, Firewall: a.wallNow(), Settle: func() { a.names.Settle() },
 	})
 	a.used, a.troubles = new(usedAddresses), newTroubles()

@@ -7,11 +7,12 @@ import (
 	"sync/atomic"
 )
 
-// How many connections the admin and the metrics listener take, so that whoever holds
-// them open, before any login, leaves the gate the descriptors that it needs.
+// How many connections a listener of the appliance's own takes (admin, metrics, PAC),
+// so that whoever holds them open, before any login, leaves the gate the descriptors
+// that it needs.
 const (
-	mostAdmin          = 512
-	mostAdminPerClient = 128
+	mostGuests          = 512
+	mostGuestsPerClient = 128
 )
 
 // crowd is a listener that takes no more connections than it may, of one client and in
@@ -28,7 +29,7 @@ type crowd struct {
 }
 
 func newCrowd(ln net.Listener, refused *atomic.Uint64) *crowd {
-	return &crowd{Listener: ln, most: mostAdmin, each: mostAdminPerClient, refused: refused, open: map[netip.Addr]int{}}
+	return &crowd{Listener: ln, most: mostGuests, each: mostGuestsPerClient, refused: refused, open: map[netip.Addr]int{}}
 }
 
 // Accept implements net.Listener.

@@ -1,6 +1,8 @@
 package appliance
 
 import (
+	"io"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -28,6 +30,33 @@ func TestThePACListenerServesTheFileAndNothingElse(t *testing.T) {
 	}
 	status, _ := s.ask("POST", base+"/proxy.pac", nil)
 	require.Equal(t, 405, status)
+}
+
+// A page of a browser, or a school behind one NAT that asks for the file at once, must
+// not take the descriptors by which the gate serves everybody else.
+func TestWhoHoldsConnectionsOpenAtThePACListenerFindsABound(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rulesText)
+	from := func(client string) net.Conn {
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}).Dial("tcp", s.address("pac"))
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	for range mostGuestsPerClient {
+		from("127.0.0.2")
+	}
+	n, err := from("127.0.0.2").Read(make([]byte, 1)) // nothing was asked
+	require.Zero(t, n)
+	require.ErrorIs(t, err, io.EOF, "it is closed at once")
+	require.Contains(t, scrape(t, s.tally), "gatehouse_pac_connections_refused_total 1\n")
+	require.Contains(t, scrape(t, s.tally), "gatehouse_admin_connections_refused_total 0\n")
+	other := from("127.0.0.3")
+	_, err = io.WriteString(other, "GET /proxy.pac HTTP/1.0\r\nHost: pac\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(other)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "HTTP/1.0 200 OK")
 }
 
 func TestTheProxyBesideAnAddress(t *testing.T) {

@@ -107,7 +107,7 @@ func (a *Appliance) serve(g *errgroup.Group, serving context.Context) {
 		g.Go(func() error { return a.gate.ServeGateway(serving, ln, prefixesOf(a.Config.Listen.GatewayFrom)) })
 	}
 	for _, ln := range a.doors.pac {
-		g.Go(func() error { return a.serveHTTP(serving, ln, a.pacHandler(), "") })
+		g.Go(func() error { return a.serveHTTP(serving, newCrowd(ln, &a.pacCrowded), a.pacHandler(), "") })
 	}
 	if a.doors.control != nil {
 		g.Go(func() error { return a.serveHTTP(serving, a.doors.control, a.controlHandler(), "") })

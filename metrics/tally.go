@@ -33,6 +33,8 @@ type Config struct {
 	// AdminRefused counts the connections to the admin and metrics listeners that were
 	// closed at once for want of room; nil: none ever is.
 	AdminRefused func() uint64
+	// PACRefused counts those to the PAC listeners; nil: none ever is.
+	PACRefused func() uint64
 	// Certificates says of each certificate that the gate shows when it ends, by the
 	// name of its door, which comes from the configuration and not from a client; the
 	// zero time: there is none that could be shown. Nil: none is shown.
@@ -146,6 +148,10 @@ func (t *Tally) countNames(c Config) {
 			Name: "gatehouse_admin_connections_refused_total",
 			Help: "Connections to the admin and metrics listeners that were closed at once: their client or all together had as many open as they may.",
 		}, number(c.AdminRefused)),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_pac_connections_refused_total",
+			Help: "Connections to the PAC listeners that were closed at once: their client or all together had as many open as they may.",
+		}, number(c.PACRefused)),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_dns_cache_entries", Help: "Answers of upstream servers that the DNS cache holds.",
 		}, entries),

@@ -31,6 +31,7 @@ func fed(t *testing.T) *Tally {
 
 		NameLinesRefused: func() uint64 { return 5 },
 		AdminRefused:     func() uint64 { return 6 },
+		PACRefused:       func() uint64 { return 7 },
 		Certificates:     func() map[string]time.Time { return map[string]time.Time{"console": now(), "DNS over TLS": {}} },
 
 		Rules:    func() Rules { return Rules{InForce: true, Monitor: true} },
@@ -106,6 +107,9 @@ gatehouse_certificate_expiry_timestamp_seconds{certificate="console"} 1.77260076
 # HELP gatehouse_admin_connections_refused_total Connections to the admin and metrics listeners that were closed at once: their client or all together had as many open as they may.
 # TYPE gatehouse_admin_connections_refused_total counter
 gatehouse_admin_connections_refused_total 6
+# HELP gatehouse_pac_connections_refused_total Connections to the PAC listeners that were closed at once: their client or all together had as many open as they may.
+# TYPE gatehouse_pac_connections_refused_total counter
+gatehouse_pac_connections_refused_total 7
 # HELP gatehouse_dns_connections_refused_total DNS connections over TCP or TLS that were closed at once: their client, its network or all together had as many open as they may.
 # TYPE gatehouse_dns_connections_refused_total counter
 gatehouse_dns_connections_refused_total 5
@@ -138,7 +142,7 @@ gatehouse_rules_last_reload_successful 0
 # TYPE gatehouse_rules_monitor_mode gauge
 gatehouse_rules_monitor_mode 1
 `), "gatehouse_azure_tags_age_seconds", "gatehouse_azure_tags_change_number", "gatehouse_build_info",
-		"gatehouse_certificate_expiry_timestamp_seconds", "gatehouse_dns_connections_refused_total", "gatehouse_admin_connections_refused_total",
+		"gatehouse_certificate_expiry_timestamp_seconds", "gatehouse_dns_connections_refused_total", "gatehouse_admin_connections_refused_total", "gatehouse_pac_connections_refused_total",
 		"gatehouse_dns_cache_entries", "gatehouse_dns_upstream_failures_total", "gatehouse_log_dropped_total", "gatehouse_rules_info",
 		"gatehouse_rules_in_force", "gatehouse_rules_last_good", "gatehouse_rules_monitor_mode",
 		"gatehouse_rules_last_reload_success_timestamp_seconds", "gatehouse_rules_last_reload_successful"))
