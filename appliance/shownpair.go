@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gatehouse/internal/keypair"
@@ -22,13 +23,16 @@ type shownPair struct {
 	files   rules.TLSFiles
 	current atomic.Pointer[tls.Certificate]
 	seen    [2]fileMark // when it was read
+	young   bool        // so young were they then that a later change may not show
 	trouble error       // of the last reading
 }
 
-// fileMark tells whether a file has changed.
+// fileMark tells whether a file has changed. Whoever renews by links may put a file in
+// the place of one that is as large and has the same date, but it is another one.
 type fileMark struct {
-	modified time.Time
-	size     int64
+	modified, changed time.Time
+	size              int64
+	device, number    uint64 // of the inode
 }
 
 // newShownPair reads a certificate for the first time.
@@ -40,7 +44,7 @@ func newShownPair(files rules.TLSFiles, now time.Time) (*shownPair, error) {
 // renew reads the files again where they have changed, or could not be used. The
 // certificate in use stays until there is another one that can be.
 func (s *shownPair) renew(now time.Time) error {
-	if s == nil || s.trouble == nil && s.marks() == s.seen {
+	if s == nil || s.trouble == nil && !s.young && s.marks() == s.seen {
 		return nil
 	}
 	switch s.trouble = s.read(now); {
@@ -58,7 +62,10 @@ type pairFault struct{ error }
 func (f pairFault) Unwrap() error { return f.error }
 
 func (s *shownPair) read(now time.Time) error {
-	s.seen = s.marks() // before: what changes while it is read is read again
+	s.seen, s.young = s.marks(), false // before: what changes while it is read is read again
+	for _, m := range s.seen {
+		s.young = s.young || time.Since(m.modified) < youngest || time.Since(m.changed) < youngest
+	}
 	chain, err := readPEM(s.files.Chain)
 	key := chain
 	if err == nil && s.files.Key != s.files.Chain {
@@ -87,10 +94,18 @@ func readPEM(path string) ([]byte, error) {
 func (s *shownPair) marks() (marks [2]fileMark) {
 	for i, path := range []string{s.files.Chain, s.files.Key} {
 		if info, err := os.Stat(path); err == nil {
-			marks[i] = fileMark{info.ModTime(), info.Size()}
+			marks[i] = markOf(info)
 		}
 	}
 	return marks
+}
+
+func markOf(info fs.FileInfo) fileMark {
+	m := fileMark{modified: info.ModTime(), changed: changed(info), size: info.Size()}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		m.device, m.number = uint64(s.Dev), s.Ino
+	}
+	return m
 }
 
 // config is how the door speaks TLS.

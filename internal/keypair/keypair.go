@@ -70,12 +70,30 @@ func readable(file []byte) error {
 	switch block, _ := pem.Decode(file); {
 	case len(file) > mostBytes:
 		return errors.New("the file is larger than 1 MiB")
+	case torn(file):
+		return errors.New("a block in it is damaged, or the file is cut short: -----BEGIN … without what belongs to it; was it being written?")
 	case block == nil && bytes.HasPrefix(file, []byte{0x30}): // an ASN.1 sequence
 		return errors.New("it is no PEM but binary (PFX or DER); of a PFX make PEM with: openssl pkcs12 -in FILE.pfx -nodes -out FILE.pem")
 	case block == nil:
 		return errors.New("it holds nothing in PEM form (-----BEGIN …)")
 	}
 	return nil
+}
+
+// torn reports whether a block begins that cannot be read. pem.Decode passes over such
+// a one: of a chain that was half-written the server's own certificate would be shown
+// alone, and whoever does not know the authority between would be turned away.
+func torn(file []byte) bool {
+	begun, read := 0, 0
+	for line := range bytes.Lines(file) {
+		if bytes.HasPrefix(line, []byte("-----BEGIN ")) {
+			begun++
+		}
+	}
+	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
+		read++
+	}
+	return begun > read
 }
 
 // plain is what package tls found, by the commonest causes.

@@ -1,6 +1,7 @@
 package keypair
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +67,10 @@ func TestWhatIsWrongWithAPairIsSaid(t *testing.T) {
 		"ended on 2026-11-01":          {ended, endedKey},
 		"begins on 2026-11-03":         {early, earlyKey},
 		"not one for a server":         {client, clientKey},
+		"cut short":                    {append(bytes.Clone(chain), chain[:len(chain)/2]...), key},
+		"was it being written?":        {append(bytes.Clone(chain), "-----BEGIN CERTIFICATE-----\nAAAA"...), key},
+		"damaged":                      {slices.Concat(chain, bytes.Replace(chain, []byte("-----END"), []byte("----END"), 1), chain), key},
+		"a block in it":                {chain, key[:len(key)-8]},
 		"larger than 1 MiB":            {append(chain, strings.Repeat("\n", mostBytes)...), key},
 		"cannot be used together: tls": {append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der[:20]})...), other},
 	} {
