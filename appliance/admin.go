@@ -16,6 +16,9 @@ func (a *Appliance) adminHandler() http.Handler {
 	mux.HandleFunc("POST /-/reload", a.reload)
 	console.New(window{a}, a.Log).Register(mux)
 	var h http.Handler = doors{names: a.Config.Listen.AdminNames, next: webConfig(a.Config.Listen.WebConfig).named(mux)}
+	if a.Config.Listen.WebConfig != "" {
+		h = &loginCheck{web: webConfig(a.Config.Listen.WebConfig), now: a.Now, next: h}
+	}
 	if !a.Config.Listen.Admin.Loopback() {
 		h = webConfig(a.Config.Listen.WebConfig).guard(h)
 	}

@@ -38,7 +38,7 @@ func (w webConfig) check(guarded bool) error {
 // asksLogin reports whether nobody comes through without a password or a client
 // certificate.
 func asksLogin(c web.Config) bool {
-	return len(c.Users) > 0 || c.TLSConfig.IsEnabled() && c.TLSConfig.ClientAuth == "RequireAndVerifyClientCert"
+	return len(c.Users) > 0 || c.TLSConfig.IsEnabled() && c.TLSConfig.ClientAuth == requiredCertificate
 }
 
 // guarded reports whether whoever comes through has logged in, by either.

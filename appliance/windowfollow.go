@@ -4,6 +4,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"gatehouse/appliance/console"
@@ -20,7 +21,12 @@ type follower struct {
 	view   *flow.View
 	behind []*flow.Record // what he has still to catch up with, the oldest first
 	seen   map[*flow.Record]bool
+	logins string // who might log in when it began
 }
+
+// errLogins ends a view: whoever looks on may be one of those who may no longer. Who
+// still may begins another.
+var errLogins = errors.New("who may log in has changed")
 
 // Follow implements console.House.
 func (w window) Follow(f console.Filter, after string) (console.Follower, error) {
@@ -28,7 +34,7 @@ func (w window) Follow(f console.Filter, after string) (console.Follower, error)
 	if err != nil {
 		return nil, err
 	}
-	o := &follower{window: w, filter: flow.Filter(f), view: view, seen: map[*flow.Record]bool{}}
+	o := &follower{window: w, filter: flow.Filter(f), view: view, seen: map[*flow.Record]bool{}, logins: w.logins()}
 	for _, r := range w.ring.Recent(keptDecisions) {
 		if after != "" && r.ID == after || len(o.behind) == mostCaughtUp {
 			break
@@ -41,8 +47,19 @@ func (w window) Follow(f console.Filter, after string) (console.Follower, error)
 	return o, nil
 }
 
-// Next implements console.Follower.
+func (w window) logins() string { return webConfig(w.Config.Listen.WebConfig).state() }
+
+// Next implements console.Follower. Nothing is given that came after a login was taken
+// away.
 func (o *follower) Next(ctx context.Context) ([]console.Decision, int, error) {
+	list, missed, err := o.next(ctx)
+	if o.logins != o.window.logins() {
+		return nil, 0, errLogins
+	}
+	return list, missed, err
+}
+
+func (o *follower) next(ctx context.Context) ([]console.Decision, int, error) {
 	if len(o.behind) > 0 {
 		list := o.told(o.behind)
 		o.behind = nil

@@ -23,8 +23,8 @@ const (
 	// go in one: nobody reads faster, and each costs some microseconds to render.
 	breath     = 250 * time.Millisecond
 	mostAtOnce = 50
-	// longestLook ends a view, for a browser to begin another: a login that was
-	// taken away is not good for ever.
+	// longestLook ends a view, for a browser to begin another: a login is asked for
+	// again, also where nobody has seen that it was taken away.
 	longestLook = 10 * time.Minute
 )
 
