@@ -161,5 +161,9 @@ func (a *Appliance) decisionsCheck() *doctor.Check {
 	case a.Now().Sub(a.decisions.LastDropped()) < lingers:
 		return doctor.Bad(name, "lines were lost, "+lost, "look at the disk, and at whoever reads the log")
 	}
+	if err := a.decisions.Stuck(); err != nil {
+		return doctor.Suspect(name, "goes to "+where+", of which no new piece can be begun: "+err.Error(),
+			"make its folder writable; until then lines go on into the present piece, as long as all stay within log.mib")
+	}
 	return doctor.Fine(name, "goes to "+where)
 }

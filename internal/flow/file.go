@@ -44,7 +44,14 @@ type File struct {
 	day    string
 	torn   bool // the last write was cut short: the next begins a new line
 	steady steadiness
+	kept   int64 // octets of the finished pieces, when they were listed last
+	stuck  error // why no new piece could be begun; nil: one could
+	tried  time.Duration
+	aside  string // the name of the piece that is open, where it is finished already
 }
+
+// tryAgain is how long after an attempt that failed a new piece is begun again.
+const tryAgain = time.Second
 
 // stamp is how the moment stands in a finished piece's name.
 const stamp = "20060102T150405Z"
@@ -152,7 +159,9 @@ func (f *File) fail(err error) error {
 // ask for it.
 func (f *File) ready(n int64) error {
 	if f.file != nil && !f.there() {
-		f.Close()
+		if err := f.reopen(); err != nil {
+			return f.goOn(n, err)
+		}
 	}
 	if f.file == nil {
 		if err := f.open(); err != nil {
@@ -166,15 +175,56 @@ func (f *File) ready(n int64) error {
 	if f.day == today && (f.Bytes == 0 || f.size == 0 || f.size+n <= f.piece()) {
 		return nil
 	}
-	f.Close()
-	if err := f.finish(); err != nil {
-		return err
+	if err := f.turn(today); err != nil {
+		return f.goOn(n, err)
 	}
-	if err := f.open(); err != nil {
-		return err
+	return nil
+}
+
+// turn begins a new piece. The present one stays open until the new one is: where there
+// is no descriptor for it, or the folder takes no names, lines go on into the present.
+func (f *File) turn(today string) error {
+	if f.stuck != nil && f.Elapsed()-f.tried < tryAgain {
+		return f.stuck
+	}
+	f.tried = f.Elapsed()
+	if f.aside, f.stuck = f.finish(); f.stuck != nil {
+		return f.stuck
+	}
+	present := f.file
+	if f.stuck = f.open(); f.stuck != nil {
+		return f.stuck
 	}
 	f.day = today
-	return f.Tend()
+	return errors.Join(present.Close(), f.Tend())
+}
+
+// goOn has the present piece grow beyond its size where no new one can be begun, within
+// what all pieces may have.
+func (f *File) goOn(n int64, err error) error {
+	if f.file == nil || f.Bytes > 0 && f.kept+f.size+n > f.Bytes {
+		return err
+	}
+	return nil
+}
+
+// Stuck is why no new piece could be begun, when it was tried last: lines go on into the
+// present piece, until the bound of all of them; nil: one could.
+func (f *File) Stuck() error { return f.stuck }
+
+// reopen opens Path, under which there is another file by now, or none. Where that fails
+// and the piece that is open was finished a moment ago, it stays open.
+func (f *File) reopen() error {
+	present := f.file
+	err := f.open()
+	if err == nil {
+		f.stuck = nil
+		return present.Close()
+	}
+	if info, gone := os.Stat(f.aside); gone != nil || !os.SameFile(info, f.opened) {
+		f.Close()
+	}
+	return err
 }
 
 // there reports whether Path is still the file that is open. Whoever took it away,
@@ -206,7 +256,7 @@ func (f *File) open() error {
 		file.Close()
 		return err
 	}
-	f.file, f.opened, f.size, f.torn = file, info, info.Size(), false
+	f.file, f.opened, f.size, f.torn, f.aside = file, info, info.Size(), false, ""
 	if f.size > 0 { // of an earlier run: its day is the day it was last written
 		f.day = info.ModTime().UTC().Format(time.DateOnly)
 		last := make([]byte, 1)
@@ -218,24 +268,26 @@ func (f *File) open() error {
 
 // finish gives the present piece its name: the moment, or where the clock was set
 // back that of the piece before and a second.
-func (f *File) finish() error {
+func (f *File) finish() (name string, err error) {
 	pieces, err := f.pieces()
 	if err != nil {
-		return err
+		return "", err
 	}
 	at := f.Now().UTC()
 	if n := len(pieces); n > 0 && !at.After(pieces[n-1].at) {
 		at = pieces[n-1].at.Add(time.Second)
 	}
 	for { // two pieces within one second: the later one takes the next free name
-		name := f.Path + "-" + at.Format(stamp)
-		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
-			return os.Rename(f.Path, name)
-		} else if err != nil {
-			return fmt.Errorf("finish a piece of the log: %w", err)
+		name = f.Path + "-" + at.Format(stamp)
+		if err = renameNew(f.Path, name); !errors.Is(err, os.ErrExist) {
+			break
 		}
 		at = at.Add(time.Second)
 	}
+	if err != nil {
+		return "", fmt.Errorf("finish a piece of the log: %w", err)
+	}
+	return name, nil
 }
 
 // Pieces are the names of the finished pieces of the log at path, oldest first;
@@ -277,5 +329,9 @@ func (f *File) pieces() ([]piece, error) {
 		}
 	}
 	slices.SortFunc(found, func(a, b piece) int { return cmp.Compare(a.path, b.path) })
+	f.kept = 0
+	for _, p := range found {
+		f.kept += p.size
+	}
 	return found, nil
 }

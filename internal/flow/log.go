@@ -44,6 +44,7 @@ type Log struct {
 	crowded atomic.Uint64 // of dropped, those that found no place in the queue
 	last    atomic.Int64  // when a line was lost last, in Unix time; 0: none was
 	trouble atomic.Pointer[error]
+	stuck   atomic.Pointer[error]
 
 	// Owned by Run.
 	taken [64]*Record // from the queue
@@ -205,6 +206,7 @@ func (l *Log) write(lines []byte) {
 		l.Logger.Warn(l.Name+": writing works again", "dropped", l.Dropped())
 		l.trouble.Store(nil)
 	}
+	l.tellOfStuck()
 }
 
 // tellOfCrowd says, once an hour at most, that lines found no place in the queue.
