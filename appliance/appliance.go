@@ -151,7 +151,7 @@ func (a *Appliance) newGate(book *flow.Book) *proxy.Server {
 	l := a.Config.Limits
 	return proxy.New(proxy.Config{
 		Pseudonym:   "gatehouse-" + strings.ToLower(rand.Text()[:8]), // two gates in a row are no circle
-		Connections: l.Connections, PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
+		Connections: a.affordable(), PerClient: l.PerClient, HeaderBytes: l.HeaderBytes,
 		PublishRate: l.PublishRate, Dial: l.Dial.Duration, TunnelIdle: l.TunnelIdle.Duration,
 		Roots: a.roots(), Parents: a.Config.parents(),
 	}, proxy.Deps{

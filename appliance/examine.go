@@ -142,23 +142,6 @@ func (a *Appliance) diskCheck() *doctor.Check {
 	return doctor.Fine("disk", says)
 }
 
-// descriptorsEach is what a tunnel takes: one towards the client, one towards
-// the origin.
-const descriptorsEach = 2
-
-func (a *Appliance) descriptorCheck() *doctor.Check {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return doctor.Suspect("descriptors", err.Error(), "")
-	}
-	wanted := uint64(a.Config.Limits.Connections) * descriptorsEach
-	says := fmt.Sprintf("%d may be open; %d connections take up to %d", limit.Cur, a.Config.Limits.Connections, wanted)
-	if limit.Cur < wanted {
-		return doctor.Suspect("descriptors", says, fmt.Sprintf("LimitNOFILE=%d in the unit, or a smaller limits.connections", wanted+1024))
-	}
-	return doctor.Fine("descriptors", says)
-}
-
 func (a *Appliance) azureCheck() *doctor.Check {
 	f := a.tags.file()
 	if f.Date.IsZero() {

@@ -243,6 +243,7 @@ func (a *Appliance) sayHow() {
 	a.Log.Info("gatehouse starts", "version", a.Build.Version, "config", a.Files.ConfigName(), "rules", a.Files.RulesName(),
 		"timezone", a.Config.Timezone.String(), "now", a.Now().In(a.Config.Timezone.Zone()).Format(time.RFC3339),
 		"state_dir", a.Config.State.Dir, "decisions", a.Config.Log.Decisions)
+	a.sayAffordable()
 	if list := a.Config.Addresses.TreatAsPublic; len(list) > 0 {
 		a.Log.Warn("addresses.treat_as_public: these special addresses are treated as public ones; that is for test beds and NAT64, not for a school's gate", "networks", list)
 	}

@@ -131,6 +131,7 @@ func answerFromWhereAsked(conn *net.UDPConn) {
 func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sync.WaitGroup) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	var told time.Time
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -142,7 +143,10 @@ func (s *Server) accept(ctx, questions context.Context, l net.Listener, work *sy
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("dns: serve %s: %w", l.Addr(), err)
 		case err != nil:
-			s.log.Warn("dns: accepting a TCP connection", "error", err)
+			if now := s.now(); now.Sub(told).Abs() >= time.Minute { // each rest ends in the next
+				s.log.Warn("dns: cannot accept TCP connections for now; questions by UDP are answered", "listener", l.Addr().String(), "error", err)
+				told = now
+			}
 			rest(ctx)
 			continue
 		}

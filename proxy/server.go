@@ -212,6 +212,7 @@ func (s *Server) take(ctx context.Context, ln net.Listener, accept func(net.Conn
 	defer s.leave(ln)
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
+	var told time.Time
 	for pause := time.Duration(0); ; {
 		conn, err := ln.Accept()
 		switch {
@@ -226,7 +227,10 @@ func (s *Server) take(ctx context.Context, ln net.Listener, accept func(net.Conn
 			// Out of descriptors or of memory: the old connections live on,
 			// and this one waits in the kernel's queue.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.deps.Log.Warn("cannot accept connections for now", "listener", ln.Addr().String(), "error", err)
+			if now := s.deps.Now(); now.Sub(told).Abs() >= time.Minute {
+				s.deps.Log.Warn("cannot accept connections for now", "listener", ln.Addr().String(), "error", err)
+				told = now
+			}
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
