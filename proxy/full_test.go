@@ -31,7 +31,12 @@ func (d *fullDoor) Accept() (net.Conn, error) {
 	case d.tried <- struct{}{}:
 	case <-d.freed:
 	}
-	return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: d.Addr(), Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	return nil, accepting(syscall.EMFILE)
+}
+
+// accepting is the error of an Accept that failed with errno.
+func accepting(errno syscall.Errno) error {
+	return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
 }
 
 func TestWithoutADescriptorNewClientsWaitAndOldStreamsLive(t *testing.T) {
@@ -80,4 +85,23 @@ func TestADoorThatIsBrokenIsToldToWhoeverServesIt(t *testing.T) {
 	require.NoError(t, err)
 	defer ln.Close()
 	require.ErrorIs(t, g.server.Serve(t.Context(), brokenDoor{ln}), os.ErrInvalid)
+}
+
+func TestOnlyWhatSaysNothingAgainstTheListenerIsWaitedFor(t *testing.T) {
+	for errno, waits := range map[syscall.Errno]bool{
+		syscall.EMFILE:       true, // this process has no descriptor left
+		syscall.ENFILE:       true, // the machine has none
+		syscall.ENOBUFS:      true,
+		syscall.ENOMEM:       true,
+		syscall.ECONNABORTED: true, // the client has gone
+		syscall.EPERM:        true, // a firewall forbids this one
+		syscall.ENETDOWN:     true, // accept(2): pending on the new socket
+		syscall.EBADF:        false,
+		syscall.EINVAL:       false, // it does not listen
+		syscall.ENOTSOCK:     false,
+		syscall.EOPNOTSUPP:   false, // it is no stream
+	} {
+		require.Equal(t, waits, transient(accepting(errno)), errno.Error())
+	}
+	require.False(t, transient(net.ErrClosed))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
+	"syscall"
 	"time"
 )
 
@@ -66,8 +68,18 @@ func (s *Server) leave(ln net.Listener) {
 	ln.Close()
 }
 
+// passing are the errors of accept(2) that say nothing against the listener: the
+// process or the machine is out of something, a client has gone before it was taken,
+// or, on Linux, an error of the network that is already pending on the new socket,
+// to be treated "like EAGAIN by retrying".
+var passing = []error{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+	syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPERM, // a firewall forbids it
+	syscall.EINTR, syscall.EAGAIN, syscall.ETIMEDOUT,
+	syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+}
+
 // transient reports whether Accept may succeed later.
 func transient(err error) bool {
-	var e net.Error
-	return errors.As(err, &e) && e.Temporary() //nolint:staticcheck // EMFILE, ENFILE, ENOBUFS have no other sign
+	return slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
 }
