@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"gatehouse/internal/clienthello"
 	"gatehouse/internal/flow"
 	"gatehouse/internal/http1"
 	"gatehouse/policy"
@@ -153,17 +152,9 @@ func (t *tunnel) carries(guesses []guess) (found policy.Protocol) {
 
 // directTLS goes by the name in the ClientHello.
 func (t *tunnel) directTLS() *refusal {
-	c := t.e.client
-	c.conn.SetReadDeadline(time.Now().Add(t.e.server.config.Opening))
-	hello, raw, err := clienthello.Read(c.in)
-	c.conn.SetReadDeadline(time.Time{})
-	opening := policy.Opening{Protocol: policy.TLS, SNI: hello.ServerName}
-	switch {
-	case err == io.EOF && len(raw) == 0, errors.Is(err, syscall.ECONNRESET):
-		t.e.end = "client-closed"
+	hello, raw, opening := t.readHello()
+	if opening.Protocol == policy.ProtocolUnknown {
 		return nil
-	case err != nil:
-		opening = policy.Opening{Protocol: policy.TCP}
 	}
 	if refused := t.lead(t.named(hello.ServerName, opening)); refused != nil {
 		return refused

@@ -137,17 +137,9 @@ func (t *tunnel) buffered() []byte {
 // carryTLS reads the ClientHello before it goes on: the name in it must be the
 // host the CONNECT was for.
 func (t *tunnel) carryTLS() {
-	c := t.e.client
-	c.conn.SetReadDeadline(time.Now().Add(t.e.server.config.Opening))
-	hello, raw, err := clienthello.Read(c.in)
-	c.conn.SetReadDeadline(time.Time{})
-	opening := policy.Opening{Protocol: policy.TLS, SNI: hello.ServerName}
-	switch {
-	case err == io.EOF && len(raw) == 0, errors.Is(err, syscall.ECONNRESET):
-		t.e.end = "client-closed" // nobody is left to refuse
+	hello, raw, opening := t.readHello()
+	if opening.Protocol == policy.ProtocolUnknown {
 		return
-	case err != nil:
-		opening = policy.Opening{Protocol: policy.TCP}
 	}
 	if !t.judgeOpening(opening) {
 		return
@@ -161,8 +153,25 @@ func (t *tunnel) carryTLS() {
 		t.relay(early)
 	default: // a rule has ended since the CONNECT, and with it what was agreed
 		t.e.end = "policy"
-		c.reset()
+		t.e.client.reset()
 	}
+}
+
+// readHello reads the ClientHello, raw as it came, and tells what the tunnel opens
+// with: with nothing where the client has gone and nobody is left to refuse.
+func (t *tunnel) readHello() (hello clienthello.Hello, raw []byte, opening policy.Opening) {
+	c := t.e.client
+	c.conn.SetReadDeadline(time.Now().Add(t.e.server.config.Opening))
+	hello, raw, err := clienthello.Read(c.in)
+	c.conn.SetReadDeadline(time.Time{})
+	switch {
+	case err == io.EOF && len(raw) == 0, errors.Is(err, syscall.ECONNRESET):
+		t.e.end = "client-closed"
+		return hello, nil, policy.Opening{}
+	case err != nil:
+		return hello, raw, policy.Opening{Protocol: policy.TCP}
+	}
+	return hello, raw, policy.Opening{Protocol: policy.TLS, SNI: hello.ServerName}
 }
 
 // judgeOpening judges the whole passage again with its first bytes. Where they
