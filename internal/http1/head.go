@@ -39,6 +39,19 @@ type progress struct {
 	start   [2]int
 }
 
+// end is what Parse returns of a step. A head that is whole or refused is done with:
+// the next step begins another.
+func (p *progress) end(n int, err error) (int, error) {
+	if n == 0 && err == nil {
+		return 0, nil
+	}
+	*p = progress{}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
 // opening reads start lines. Where the line is not whole yet it only looks for
 // what can never become valid; skip says that an empty line is to be passed over.
 type opening interface {

@@ -28,14 +28,7 @@ func (r *Response) Parse(buf []byte, method string, limits Limits) (int, error) 
 	if n > 0 && err == nil {
 		err = r.finish(method)
 	}
-	if n == 0 && err == nil {
-		return 0, nil
-	}
-	r.progress = progress{}
-	if err != nil {
-		return 0, err
-	}
-	return n, nil
+	return r.progress.end(n, err)
 }
 
 // Reset forgets everything, an unfinished head too; the memory for fields stays.
