@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -88,7 +87,7 @@ func (w webConfig) certificate() (*x509.Certificate, error) {
 	c.TLSConfig.SetDirectory(filepath.Dir(string(w)))
 	text := []byte(c.TLSConfig.TLSCert)
 	if len(text) == 0 {
-		if text, err = os.ReadFile(c.TLSConfig.TLSCertPath); err != nil {
+		if text, err = readPEM(c.TLSConfig.TLSCertPath); err != nil {
 			return nil, fmt.Errorf("the certificate of the admin listener cannot be read: %w", err)
 		}
 	}

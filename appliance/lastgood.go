@@ -51,7 +51,7 @@ func (l lastGood) keep(text []byte) error {
 // have each start wait for the disk.
 func (l lastGood) has(name string, text []byte) bool {
 	path := filepath.Join(string(l), name)
-	found, err := os.ReadFile(path)
+	found, err := wholefile.Read(path, mostText)
 	now := time.Now()
 	return err == nil && bytes.Equal(found, text) && os.Chtimes(path, now, now) == nil
 }
@@ -87,7 +87,7 @@ func (l lastGood) load() (text []byte, kept time.Time, err error) {
 		if !ok || err != nil || !info.ModTime().After(kept) {
 			continue
 		}
-		found, err := os.ReadFile(filepath.Join(string(l), e.Name()))
+		found, err := wholefile.Read(filepath.Join(string(l), e.Name()), mostText)
 		if err == nil && digest(found) == sum {
 			text, kept = found, info.ModTime()
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -141,7 +140,7 @@ func (w webConfig) state() string {
 	if w == "" {
 		return ""
 	}
-	text, err := os.ReadFile(string(w))
+	text, err := wholefile.Read(string(w), mostText)
 	c, readErr := w.read()
 	authorities, caErr := w.clientCAs(&c)
 	return strings.Join([]string{digest(text), digest(authorities), fmt.Sprint(errors.Join(err, readErr, caErr))}, " ")

@@ -254,7 +254,7 @@ func makeFolder(path string) error {
 }
 
 func (f *tagFetch) load() (s fetchState) {
-	text, err := os.ReadFile(f.keep)
+	text, err := wholefile.Read(f.keep, mostText)
 	if err != nil || json.Unmarshal(text, &s) != nil {
 		return fetchState{}
 	}

@@ -3,8 +3,8 @@ package appliance
 import (
 	"errors"
 	"fmt"
+	"gatehouse/internal/wholefile"
 	"net/http"
-	"os"
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2"
@@ -48,7 +48,7 @@ func (w webConfig) guarded() bool {
 }
 
 func (w webConfig) read() (c web.Config, err error) {
-	text, err := os.ReadFile(string(w))
+	text, err := wholefile.Read(string(w), mostText)
 	if err == nil {
 		err = yaml.Unmarshal(text, &c)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"gatehouse/internal/wholefile"
 	"net"
 	"net/mail"
 	"net/smtp"
@@ -78,7 +79,7 @@ func (s Mail) login() (*login, error) {
 	if s.User == "" {
 		return nil, nil
 	}
-	password, err := os.ReadFile(s.PasswordFile)
+	password, err := wholefile.Read(s.PasswordFile, 1<<16)
 	if err != nil {
 		return nil, fmt.Errorf("alarm.mail_password_file: %w", err)
 	}
