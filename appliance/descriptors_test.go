@@ -15,6 +15,7 @@ func TestTheGateTakesNoMoreConnectionsThanItHasDescriptorsFor(t *testing.T) {
 	}{
 		{20000, 65536, 20000}, // as in the unit
 		{20000, math.MaxUint64, 20000},
+		{9500, 20000, 9500},
 		{20000, 20000, (20000 - descriptorsSpare) / 2},
 		{20000, 1024, 384},
 		{100, 1024, 100},
