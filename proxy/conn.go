@@ -136,10 +136,10 @@ func (c *clientConn) serveOne() bool {
 	c.raw = raw
 	var f *flaw
 	if err != nil {
+		c.forgetHead() // also where it was left unfinished: the next one is another client's
 		if f = flawOf(err); f == nil {
 			return false // the client left in the middle of a head
 		}
-		c.forgetHead()
 	}
 	c.head.understood()
 	if f != nil && bytes.HasPrefix(bytes.TrimLeft(raw, "\r\n"), connectLine) {
