@@ -21,7 +21,7 @@ type upload struct {
 	chunks  chunkedBody
 	octets  atomic.Int64 // of content so far
 
-	whole   atomic.Bool                    // all of it came, and was well-formed
+	whole   atomic.Bool                    // all of it came, was well-formed, and was or is being handed on
 	failure atomic.Pointer[error]          // why it never will
 	done    chan struct{}                  // closed when the goroutine has ended; nil where there is none
 	parts   *parts                         // nil where nobody tells them apart
@@ -111,7 +111,8 @@ func (u *upload) run() {
 		piece := in.pending()
 		n, pass, err := u.take(piece)
 		if len(pass) > 0 && u.link.in.write(pass) != nil {
-			return // the origin takes no more; it may still have something to say
+			u.whole.Store(false) // what the origin did not take is a body still, and no next request
+			return               // the origin may still have something to say
 		}
 		in.Discard(n)
 		if err != nil {
@@ -155,7 +156,7 @@ func (u *upload) stop() bool {
 	if u.whole.Load() { // only the last write can be under way; most often it is over
 		select {
 		case <-u.done:
-			return u.trouble() == nil
+			return u.whole.Load() && u.trouble() == nil
 		case <-time.After(time.Second):
 		}
 	}
