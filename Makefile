@@ -3,9 +3,13 @@
 
 .PHONY: build test deb container image check
 
+# What `gatehouse version` says; the package and the machine take it as well. Empty: what git says.
+VERSION ?=
+export VERSION
+
 # The static binary, as every package holds it.
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid=" -o dist/gatehouse ./cmd/gatehouse
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid= -X main.version=$(VERSION:v%=%)" -o dist/gatehouse ./cmd/gatehouse
 
 test:
 	go test ./...
@@ -15,7 +19,7 @@ deb:
 	appliance/packaging/deb dist
 
 container:
-	docker build -t gatehouse .
+	docker build --build-arg VERSION -t gatehouse .
 
 # The virtual machine, as root on Debian 12: dist/gatehouse-VERSION.qcow2, .vhdx, .ova.
 image:

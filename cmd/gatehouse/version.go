@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -21,14 +22,19 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// build is what the toolchain wrote into the binary.
+// version is the one that the package or the image was built as
+// (-ldflags "-X main.version=1.2.3"); empty where none was given.
+var version string
+
+// build is what the toolchain wrote into the binary, under the given version: the
+// toolchain knows only what git says, and a tree without git is "(devel)" to it.
 func build() appliance.Build {
-	b := appliance.Build{Version: "(unknown)", Revision: "(unknown)", Go: runtime.Version()}
+	b := appliance.Build{Version: cmp.Or(version, "(unknown)"), Revision: "(unknown)", Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	b.Version = info.Main.Version
+	b.Version = cmp.Or(version, info.Main.Version)
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
