@@ -75,6 +75,7 @@ type Appliance struct {
 	trial        *trial
 	ca           *caShelf // of inspection
 	resolver     *dnsallow.Resolver
+	system       *systemServers // nil: the configuration names the DNS servers that are asked
 	told         *dnsallow.Told // nil: there is no gateway that would ask
 	names        *dnsallow.Server
 	nameplate    *nameplate // nil: DNS over TLS is not spoken

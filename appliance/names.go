@@ -13,18 +13,16 @@ import (
 	"gatehouse/policy"
 )
 
-// resolvConf is where the system names its DNS servers.
-const resolvConf = "/etc/resolv.conf"
-
 // upstreams are the DNS servers that are asked: those of the configuration, or
-// the system's.
+// the system's, which are followed from then on.
 func (a *Appliance) upstreams() []dnsallow.Upstream {
 	if len(a.Config.DNS.Upstreams) > 0 {
 		return upstreamsOf(a.Config.DNS.Upstreams)
 	}
-	list, err := dnsallow.SystemUpstreams(resolvConf)
+	a.system = newSystemServers(resolvConf)
+	list, err := a.system.read()
 	if err != nil {
-		a.Log.Error("no DNS server to ask: names cannot be resolved until dns.upstreams names one", "err", err)
+		a.Log.Error("no DNS server to ask: names cannot be resolved until the system has one, or dns.upstreams names one", "err", err)
 	}
 	return list
 }

@@ -165,6 +165,10 @@ func (a *Appliance) watch(g *errgroup.Group, ctx context.Context) {
 		w := a.tagsWatcher()
 		all.Go(func() { w.run(ctx) })
 	}
+	if a.system != nil {
+		w := a.serversWatcher()
+		all.Go(func() { w.run(ctx) })
+	}
 	if a.Config.Azure.Fetch == fetchWeekly {
 		a.fetchTags(ctx, &all)
 	}

@@ -76,8 +76,8 @@ func (x *exchanger) ask(ctx context.Context, servers []Upstream, q question) (*d
 func (x *exchanger) goOn(ctx context.Context, servers []Upstream, q question, posted *letter) (*dns.Msg, error) {
 	queue := x.queue(servers)
 	i := slices.Index(queue, posted.upstream)
-	if i < 0 {
-		return x.race(ctx, servers, queue, q, nil)
+	if i < 0 { // it is asked no more, or of other names
+		return x.ask(ctx, servers, q)
 	}
 	copy(queue[1:i+1], queue[:i]) // whoever was asked first stands first
 	queue[0] = posted.upstream

@@ -17,7 +17,7 @@ import (
 // ResolverConfig is how names are resolved. Its zero value answers no name,
 // for no upstream is named.
 type ResolverConfig struct {
-	// Upstreams are asked in turn, each twice at most.
+	// Upstreams are asked in turn, each twice at most, until SetUpstreams names others.
 	Upstreams []Upstream
 	// Zones are asked of servers of their own.
 	Zones []Zone
@@ -65,6 +65,7 @@ type Resolver struct {
 	config    ResolverConfig
 	now       func() time.Time
 	exchanger exchanger
+	upstreams atomic.Pointer[[]Upstream]
 	hosts     map[string][]netip.Addr // of the configuration, by lower-case name
 
 	cache   *cache
@@ -105,7 +106,7 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 	for h, list := range c.Hosts {
 		hosts[h.Name()] = list
 	}
-	return &Resolver{
+	r := &Resolver{
 		config: c, now: d.Now, hosts: hosts, cache: newCache(c.CacheBytes),
 		tunnels: pace[wildcard]{limit: orElse(c.NewNames, defaultNewNames), window: time.Minute},
 		exchanger: exchanger{
@@ -113,7 +114,14 @@ func NewResolver(c ResolverConfig, d ResolverDeps) *Resolver {
 			lines: lines{roots: c.Roots},
 		},
 	}
+	r.SetUpstreams(c.Upstreams)
+	return r
 }
+
+// SetUpstreams has list, which is kept, asked from now on in place of
+// ResolverConfig.Upstreams. What is being asked is asked to its end, and what the
+// cache holds stays. An empty list answers no name that the cache does not hold.
+func (r *Resolver) SetUpstreams(list []Upstream) { r.upstreams.Store(&list) }
 
 // Close hangs up the lines to upstreams that are asked over TLS, and waits for
 // answers that are being renewed, Total at most. Call it when nobody resolves any
@@ -215,7 +223,7 @@ func (r *Resolver) byPost(q question) (u Upstream, ok bool) {
 	if r.config.CacheBytes == 0 || r.home(q) != nil || r.cache.old(q, r.now()) != nil {
 		return Upstream{}, false
 	}
-	order := r.exchanger.health.order(r.config.Upstreams, r.now())
+	order := r.exchanger.health.order(*r.upstreams.Load(), r.now())
 	if len(order) == 0 || order[0].how != overUDPFirst || order[0].addr.Addr().Zone() != "" {
 		return Upstream{}, false
 	}
@@ -258,7 +266,7 @@ func (r *Resolver) servers(name string) []Upstream {
 	if z := r.zone(name); z != nil {
 		return z.Servers
 	}
-	return r.config.Upstreams
+	return *r.upstreams.Load()
 }
 
 func (r *Resolver) zone(name string) *Zone {

@@ -11,11 +11,11 @@ type Standing struct {
 
 // Standings tell of each upstream that questions go to, without asking any.
 func (r *Resolver) Standings() []Standing {
-	h, now := &r.exchanger.health, r.now()
+	h, now, upstreams := &r.exchanger.health, r.now(), *r.upstreams.Load()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list := make([]Standing, len(r.config.Upstreams))
-	for i, u := range r.config.Upstreams {
+	list := make([]Standing, len(upstreams))
+	for i, u := range upstreams {
 		c := h.seen[u]
 		list[i] = Standing{Upstream: u.String(), Rests: now.Before(c.restsUntil)}
 		if now.Sub(c.measured) < forgetTime {

@@ -22,3 +22,21 @@ func TestTheStandingOfAnUpstreamIsWhatItDidLately(t *testing.T) {
 	now = now.Add(forgetTime)
 	require.Equal(t, []Standing{{Upstream: quick.String()}, {Upstream: silent.String()}}, r.Standings(), "it is not held against it for ever")
 }
+
+func TestOtherUpstreamsAreAskedFromNowOn(t *testing.T) {
+	before, err := ParseUpstream("192.0.2.1")
+	require.NoError(t, err)
+	now, err := ParseUpstream("192.0.2.2")
+	require.NoError(t, err)
+	r := NewResolver(ResolverConfig{Upstreams: []Upstream{before}, CacheBytes: 1 << 20}, ResolverDeps{})
+	defer r.Close()
+	r.SetUpstreams([]Upstream{now})
+	require.Equal(t, []Upstream{now}, r.servers("www.example.org"))
+	u, ok := r.byPost(question{name: "www.example.org", qtype: 1})
+	require.True(t, ok)
+	require.Equal(t, now, u)
+	require.Equal(t, []Standing{{Upstream: "192.0.2.2"}}, r.Standings())
+	r.SetUpstreams(nil)
+	_, err = r.exchanger.goOn(t.Context(), r.servers("www.example.org"), question{name: "www.example.org", qtype: 1}, &letter{upstream: now})
+	require.ErrorIs(t, err, errNoUpstream, "what was posted to one that is asked no more is no answer")
+}

@@ -15,6 +15,7 @@ type state struct {
 	unenforced prometheus.Gauge
 	tagsNumber prometheus.Gauge
 	tagsDate   *atomic.Pointer[time.Time]
+	servers    *prometheus.CounterVec
 	caExpiry   *prometheus.GaugeVec // without labels: shown once it is set
 }
 
@@ -40,9 +41,16 @@ func newState(r *prometheus.Registry, now func() time.Time) state {
 			Name: "gatehouse_inspection_ca_expiry_timestamp_seconds",
 			Help: "When the inspection CA in use ends, 0 where there is none; missing while inspection is off.",
 		}, nil),
+		servers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_dns_system_servers_changes_total",
+			Help: "How often the system's DNS servers changed: taken, or ignored because it named none any more.",
+		}, []string{"result"}),
 		tagsDate: new(atomic.Pointer[time.Time]),
 	}
-	r.MustRegister(s.rulesInfo, s.caExpiry, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	for _, result := range []string{"taken", "ignored"} {
+		s.servers.WithLabelValues(result)
+	}
+	r.MustRegister(s.rulesInfo, s.caExpiry, s.servers, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_azure_tags_age_seconds",
 		Help: "Age of the Azure service tags in force, by the date of their file.",
 	}, func() float64 {
@@ -102,6 +110,16 @@ func (t *Tally) RulesRefused() { t.state.reloadOK.Set(0) }
 func (t *Tally) TagsLoaded(changeNumber int, date time.Time) {
 	t.state.tagsNumber.Set(float64(changeNumber))
 	t.state.tagsDate.Store(&date)
+}
+
+// ServersRead notes that the file in which the system names its DNS servers has
+// changed: they are taken, or the file names none.
+func (t *Tally) ServersRead(taken bool) {
+	result := "ignored"
+	if taken {
+		result = "taken"
+	}
+	t.state.servers.WithLabelValues(result).Inc()
 }
 
 // InspectionCA notes when the inspection CA in use ends; the zero time says that
