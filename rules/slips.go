@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // slip is what is wrong with a broken line, in words, and the line as it was
@@ -34,7 +35,7 @@ func (t token) slip(fix, format string, args ...any) (slip, bool) {
 // slips recognise the common mistakes by how the line looks; the first that
 // does so is told.
 var slips = []func(*brokenLine) (slip, bool){
-	(*brokenLine).smart, (*brokenLine).control, (*brokenLine).date, (*brokenLine).comment, (*brokenLine).header,
+	(*brokenLine).smart, (*brokenLine).control, (*brokenLine).blank, (*brokenLine).date, (*brokenLine).comment, (*brokenLine).header,
 	(*brokenLine).escape, (*brokenLine).open, (*brokenLine).key, (*brokenLine).noValue, (*brokenLine).colon,
 	(*brokenLine).ending, (*brokenLine).brackets, (*brokenLine).inner, (*brokenLine).bare, (*brokenLine).beside,
 }
@@ -47,6 +48,36 @@ func (b *brokenLine) smart() (slip, bool) {
 	s, ok := b.tokens[i].slip(smartQuotes.Replace(b.text), "these are typographic quotes, as word processors make them; the file needs plain ones")
 	s.code = codeQuotes
 	return asWritten(s, ok)
+}
+
+// blank finds what looks like a space, or like nothing, and is neither, in text that
+// was pasted from a web page or a word processor. In quotes it is told elsewhere.
+func (b *brokenLine) blank() (slip, bool) {
+	odd := func(r rune) bool { return r > unicode.MaxASCII && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)) }
+	var first *token
+	fix := []byte(b.text)
+	for _, t := range slices.Backward(b.tokens) {
+		i := strings.IndexFunc(t.text, odd)
+		if t.kind != tokenWord || i < 0 {
+			continue
+		}
+		end := t.start + i + utf8.RuneLen([]rune(t.text[i:])[0])
+		first = &token{start: t.start + i, end: end}
+		plain := strings.Map(func(r rune) rune {
+			switch {
+			case !odd(r):
+				return r
+			case unicode.IsSpace(r):
+				return ' '
+			}
+			return -1
+		}, t.text)
+		fix = slices.Replace(fix, t.start, t.end, []byte(plain)...)
+	}
+	if first == nil {
+		return slip{}, false
+	}
+	return asWritten(first.slip(string(fix), "here stands a character that looks like a space or like nothing, as web pages and word processors make it"))
 }
 
 // control finds a character that no key of the keyboard makes, in text that was
