@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"gatehouse/internal/wholefile"
 	"net"
 	"net/mail"
 	"net/smtp"
@@ -13,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 // Mail sends messages by SMTP.
