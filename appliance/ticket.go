@@ -5,7 +5,6 @@ package appliance
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -66,7 +65,7 @@ func (c *Config) lastDecisions() []*flow.Record {
 	if c.Log.Decisions == "stdout" || c.Log.Format != "json" {
 		return nil
 	}
-	f, err := os.Open(c.Log.Decisions)
+	f, _, err := flow.OpenPiece(c.Log.Decisions)
 	if err != nil {
 		return nil
 	}

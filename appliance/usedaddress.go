@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -88,7 +87,7 @@ func (u *usedAddresses) list() []UsedAddress {
 
 // UsedInLog reads the addresses that a decision log tells of.
 func UsedInLog(path string) ([]UsedAddress, error) {
-	f, err := os.Open(path)
+	f, _, err := flow.OpenPiece(path)
 	if err != nil {
 		return nil, err
 	}

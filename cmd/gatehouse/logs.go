@@ -57,9 +57,10 @@ func (l *logReading) log(path string) error {
 }
 
 // piece reads a finished piece, unless it is the present one, or has been deleted
-// meanwhile.
+// meanwhile. Nobody has named it: a pipe or a device under such a name is passed over,
+// while the log itself may be one.
 func (l *logReading) piece(path string, present *os.File) error {
-	f, err := os.Open(path)
+	f, _, err := flow.OpenPiece(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -158,7 +158,7 @@ const headBytes = 64
 // shorter than it was has been cut, and one that begins otherwise only has the
 // place on the disk of one that is gone: they get a new one.
 func shelfOf(name string, had []*shelf) (*shelf, error) {
-	f, info, err := openPiece(name)
+	f, info, err := OpenPiece(name)
 	if err != nil {
 		return nil, err
 	}

@@ -58,9 +58,10 @@ func (s Search) Newest(ctx context.Context, path string) (found []*Record, err e
 	return found, nil
 }
 
-// openPiece opens a piece to be read. What is no plain file (a log may go to a device)
-// holds nothing that could be read again: there is no piece then.
-func openPiece(name string) (*os.File, os.FileInfo, error) {
+// OpenPiece opens a piece to be read, which the caller closes. What is no plain file (a
+// log may go to a device) holds nothing that could be read again, or has no end: the
+// error is fs.ErrNotExist then.
+func OpenPiece(name string) (*os.File, os.FileInfo, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its other end
 	if err != nil {
 		return nil, nil, err
@@ -78,7 +79,7 @@ func openPiece(name string) (*os.File, os.FileInfo, error) {
 
 // in searches one piece from its end.
 func (s *Search) in(ctx context.Context, name string, found *[]*Record) error {
-	f, info, err := openPiece(name)
+	f, info, err := OpenPiece(name)
 	if err != nil {
 		return err
 	}
