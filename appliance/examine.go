@@ -64,7 +64,7 @@ func (a *Appliance) examine(ctx context.Context, p *policy.Policy, o doctor.Opti
 	}
 	checks := []*doctor.Check{
 		gate,
-		doctor.Heading("machine", a.diskCheck(), a.descriptorCheck(), a.decisionsCheck()),
+		doctor.Heading("machine", a.diskCheck(), a.descriptorCheck(), clockKept(), a.decisionsCheck()),
 		a.azureCheck(),
 		servers,
 	}

@@ -107,7 +107,7 @@ func clockKept() *doctor.Check {
 	case err != nil:
 		return doctor.Skipped("clock", "the kernel does not tell this process ("+err.Error()+"); the doctor compares it with others")
 	case state == unix.TIME_ERROR:
-		return doctor.Suspect("clock", "nothing on this machine says that it keeps the clock right; the doctor compares it with others", "timedatectl set-ntp true; in a container, on the machine that runs it")
+		return doctor.Suspect("clock", "nothing on this machine says that it keeps the clock right; the doctor compares it with others", doctor.KeepClock)
 	}
 	return doctor.Fine("clock", fmt.Sprintf("is kept right, to within %s", (time.Duration(t.Maxerror)*time.Microsecond).Round(time.Millisecond)))
 }

@@ -132,6 +132,12 @@ func hop(resp *http.Response) string {
 // certificates are judged by it.
 const mostSkew = 2 * time.Minute
 
+// KeepClock is how a machine's clock is kept right. A container's is that of the
+// machine that runs it.
+const KeepClock = "see timedatectl: \"NTP service: n/a\": apt install systemd-timesyncd; \"inactive\": timedatectl set-ntp true; " +
+	"\"active\", and not synchronized: let it ask its time server over UDP 123, or name the school's by NTP= in /etc/systemd/timesyncd.conf; " +
+	"with chrony: chronyc sources; in a container: the same on the machine that runs it"
+
 // readClock holds the machine's clock against the Date that came back.
 func (w *way) readClock(date string) {
 	then, err := http.ParseTime(date)
@@ -153,7 +159,7 @@ func (d *Doctor) clockCheck() *Check {
 	case d.clock == "":
 		return nil
 	case d.off.Abs() > mostSkew:
-		return Bad("clock", fmt.Sprintf("this machine's clock is %s off that of %s", d.off, d.clock), "have it set by NTP: timedatectl set-ntp true")
+		return Bad("clock", fmt.Sprintf("this machine's clock is %s off that of %s", d.off, d.clock), KeepClock)
 	}
 	return Fine("clock", "agrees with that of "+d.clock)
 }
