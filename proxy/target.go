@@ -14,7 +14,7 @@ func (h *requestHead) readTarget() (policy.Dest, *flaw) {
 	if h.Target.Form == http1.AuthorityForm {
 		dest, ok := h.named.destOf(h.Target.Authority, 0)
 		if !ok {
-			return policy.Dest{}, bad("A CONNECT request names host:port, and nothing else.")
+			return policy.Dest{}, bad("The CONNECT request names no valid host.")
 		}
 		return dest, nil // its Host field is ignored: old clients send none
 	}

@@ -211,6 +211,17 @@ func TestTheServerNameMustBeTheHostOfTheTunnel(t *testing.T) {
 	}
 }
 
+func TestATunnelToWhatIsNoHostIsToldSo(t *testing.T) {
+	g := newGate(t, options{}, allow(tcpHost, 443, rawTCP))
+	for _, host := range []string{"[::ffff:127.0.0.1]", "0177.0.0.1", "a..b"} {
+		c := g.dial().Say("CONNECT %s:443 HTTP/1.1\r\nHost: x\r\n\r\n", host)
+		resp, body := c.Response("CONNECT")
+		require.Equal(t, 400, resp.StatusCode, host)
+		require.Contains(t, body, "The CONNECT request names no valid host.", host)
+		require.Equal(t, policy.BadRequest, g.record().Verdict.Reason, host)
+	}
+}
+
 func TestAClientThatResetsAnOpenTunnelWasRefusedNothing(t *testing.T) {
 	for name, protocol := range map[string]func(*policy.Rule){"a tls port": overTLS, "an http port": plainHTTP} {
 		t.Run(name, func(t *testing.T) {
