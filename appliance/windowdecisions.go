@@ -4,6 +4,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gatehouse/appliance/console"
@@ -45,34 +46,66 @@ func (a *Appliance) keepCatalogue(ctx context.Context, tick <-chan time.Time) {
 // Decisions implements console.House: those in memory, and behind them those of
 // the decision log, where it is a file in JSON.
 func (w window) Decisions(ctx context.Context, f console.Filter, n int) []console.Decision {
-	list, permits := []console.Decision{}, w.permits()
-	wanted, kept := flow.Filter(f), w.ring.Recent(keptDecisions)
-	for _, r := range kept {
-		if len(list) == n {
-			return list
-		}
-		if wanted.Fits(r) {
-			list = append(list, w.decisionOf(r, permits))
-		}
-	}
-	for _, r := range w.onDisk(ctx, wanted, n-len(list), kept) {
-		list = append(list, w.decisionOf(r, permits))
-	}
-	return list
+	page, _ := w.Page(ctx, f, n, "")
+	return page.Decisions
 }
 
-// onDisk looks for decisions that are not in memory.
-func (w window) onDisk(ctx context.Context, f flow.Filter, n int, kept []*flow.Record) []*flow.Record {
-	if w.catalogue == nil || n == 0 {
-		return nil
+// Page implements console.House.
+func (w window) Page(ctx context.Context, f console.Filter, n int, before string) (console.Page, error) {
+	from, wanted, kept := flow.ParseCursor(before), flow.Filter(f), w.ring.Recent(keptDecisions)
+	var found []*flow.Record
+	newer, inMemory := from.In(kept)
+	if inMemory {
+		from = flow.Cursor{} // all that is on the disk alone is older
+		for _, r := range kept[newer:] {
+			if wanted.Fits(r) {
+				if found = append(found, r); len(found) > n {
+					break
+				}
+			}
+		}
+	}
+	if len(found) <= n { // one more than is shown tells whether there is more
+		rest, err := w.onDisk(ctx, wanted, n+1-len(found), from, kept)
+		if err != nil {
+			return console.Page{Decisions: []console.Decision{}}, err
+		}
+		found = append(found, rest...)
+	}
+	page, permits := console.Page{Decisions: []console.Decision{}}, w.permits()
+	if len(found) > n {
+		found = found[:n]
+		page.Next = flow.CursorAt(found[n-1]).String()
+	}
+	for _, r := range found {
+		page.Decisions = append(page.Decisions, w.decisionOf(r, permits))
+	}
+	return page, nil
+}
+
+// onDisk looks for decisions that are not in memory. The error says that there is no
+// such place; what else is wrong is logged, and what was found is given.
+func (w window) onDisk(ctx context.Context, f flow.Filter, n int, from flow.Cursor, kept []*flow.Record) (found []*flow.Record, err error) {
+	if w.catalogue == nil {
+		if from.ID != "" {
+			err = console.ErrNoPlace
+		}
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
-	found, err := w.catalogue.Newest(ctx, f, n, kept)
-	if err != nil {
+	if from.ID == "" {
+		found, err = w.catalogue.Newest(ctx, f, n, kept)
+	} else {
+		found, err = w.catalogue.Older(ctx, f, n, from, kept)
+	}
+	if err != nil && !errors.Is(err, flow.ErrNoPlace) {
 		w.Log.Warn("the decision log could not be searched", "err", err)
 	}
-	return found
+	if errors.Is(err, flow.ErrNoPlace) {
+		return nil, console.ErrNoPlace
+	}
+	return found, nil
 }
 
 // Day implements console.House.

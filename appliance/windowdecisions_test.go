@@ -54,6 +54,44 @@ func TestDecisionsOfTheLogStandBehindThoseInMemory(t *testing.T) {
 	require.Len(t, got.Slots, 96)
 }
 
+func TestPagesShowEachDecisionOnceWhileOthersAreMade(t *testing.T) {
+	t.Parallel()
+	site := newBusy(t, keptDecisions+2000) // the oldest 2000 are on the disk alone
+	w := window{site.Appliance}
+	for _, f := range []console.Filter{{}, {Verdict: "denied"}, {Host: "groupcall", Client: "10.20.0.1"}} {
+		all := w.Decisions(t.Context(), f, 1<<20)
+		var got []console.Decision
+		for before := ""; ; {
+			page, err := w.Page(t.Context(), f, 1700, before)
+			require.NoError(t, err)
+			got = append(got, page.Decisions...)
+			if before = page.Next; before == "" {
+				break
+			}
+			require.Len(t, page.Decisions, 1700)
+		}
+		require.Len(t, got, len(all), "%+v", f)
+		for i := range all {
+			require.Equal(t, all[i].ID, got[i].ID, "%+v: row %d", f, i)
+		}
+	}
+	page, err := w.Page(t.Context(), console.Filter{}, 2, "")
+	require.NoError(t, err)
+	behind, err := w.Page(t.Context(), console.Filter{}, 2, page.Next)
+	require.NoError(t, err)
+	site.ring.Record(kept(0))
+	again, err := w.Page(t.Context(), console.Filter{}, 2, page.Next)
+	require.NoError(t, err)
+	require.Equal(t, behind.Decisions, again.Decisions, "what is made meanwhile moves nothing")
+	_, err = w.Page(t.Context(), console.Filter{}, 2, "GH-NOWHERE1")
+	require.ErrorIs(t, err, console.ErrNoPlace)
+	for path, want := range map[string]int{"/decisions?n=10000": 200, "/decisions?before=" + page.Next: 200, "/decisions?before=GH-NOWHERE1": 404, "/api/v1/decisions?before=GH-NOWHERE1": 404} {
+		status, octets := site.ask(t, path)
+		require.Equal(t, want, status, path)
+		require.Less(t, octets, 600_000, path)
+	}
+}
+
 func TestNamesTellWhereTheyLead(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, rulesText)

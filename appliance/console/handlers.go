@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +15,9 @@ const (
 	lastRefusals   = 10 // on the first page
 	usualDecisions = 200
 	mostDecisions  = 10_000
+	// mostShown bounds the rows of one page, each of which costs some 50 µs: the rest is
+	// on the pages behind it.
+	mostShown = 300
 	// mostDraft bounds a rules file that is sent here (octets), as one on the disk is
 	// bounded, and mostForm one in a form, where an octet may take three.
 	mostDraft = 8 << 20
@@ -40,20 +44,38 @@ func filterOf(r *http.Request) Filter {
 }
 
 func (c *Console) decisions(w http.ResponseWriter, r *http.Request) {
-	f, n := filterOf(r), number(r.URL.Query().Get("n"), usualDecisions, mostDecisions)
-	list := c.house.Decisions(r.Context(), f, n)
+	before, f, n := r.URL.Query().Get("before"), filterOf(r), number(r.URL.Query().Get("n"), usualDecisions, mostShown)
+	page, err := c.house.Page(r.Context(), f, n, before)
+	status, said := http.StatusOK, ""
+	if err != nil {
+		status, said = http.StatusNotFound, err.Error()
+	}
+	list, still := page.Decisions, f.query()
+	if n != usualDecisions {
+		still.Set("n", strconv.Itoa(n))
+	}
 	stream := f.query()
 	if len(list) > 0 {
 		stream.Set("after", list[0].ID)
 	}
-	c.show(w, http.StatusOK, "decisions", "Decisions", struct {
-		Filter        Filter
-		Live          bool
-		Stream, Still string // where new ones come from; the page without them
-		N             int
-		Decisions     []Decision
-		Chart         chart
-	}{f, r.URL.Query().Get("live") != "", "/decisions/live?" + stream.Encode(), "/decisions?" + f.query().Encode(), n, list, chartOf(c.house.Day())})
+	newest := "/decisions?" + still.Encode()
+	older := ""
+	if page.Next != "" {
+		still.Set("before", page.Next)
+		older = "/decisions?" + still.Encode()
+	}
+	live := r.URL.Query().Get("live") != "" && before == "" // new ones stand on the first page
+	c.show(w, status, "decisions", "Decisions", struct {
+		Filter         Filter
+		Live           bool
+		Stream, Newest string // where new ones come from; the first page, without them
+		Older          string // the page behind this one; empty: there is none
+		Paged          bool   // it is not the first
+		Error          string
+		N              int
+		Decisions      []Decision
+		Chart          chart
+	}{f, live, "/decisions/live?" + stream.Encode(), newest, older, before != "", said, n, list, chartOf(c.house.Day())})
 }
 
 // query is the filter as filterOf reads it.
@@ -203,7 +225,12 @@ func (c *Console) apiPacks(w http.ResponseWriter, _ *http.Request) {
 
 func (c *Console) apiDecisions(w http.ResponseWriter, r *http.Request) {
 	n := number(r.URL.Query().Get("n"), usualDecisions, mostDecisions)
-	tell(w, http.StatusOK, map[string]any{"decisions": append([]Decision{}, c.house.Decisions(r.Context(), filterOf(r), n)...)})
+	page, err := c.house.Page(r.Context(), filterOf(r), n, r.URL.Query().Get("before"))
+	if err != nil {
+		trouble(w, http.StatusNotFound, err)
+		return
+	}
+	tell(w, http.StatusOK, page)
 }
 
 func (c *Console) apiDecision(w http.ResponseWriter, r *http.Request) {

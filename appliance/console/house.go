@@ -15,6 +15,10 @@ type House interface {
 	Packs() []Pack
 	// Decisions are the newest first, at most n that fit f.
 	Decisions(ctx context.Context, f Filter, n int) []Decision
+	// Page is like Decisions, of those behind the place that an earlier Page called Next;
+	// before may be the id of a decision, too, or empty for the newest. The error is
+	// ErrNoPlace.
+	Page(ctx context.Context, f Filter, n int, before string) (Page, error)
 	// Follow hands on the decisions that fit f as they are made; first those that are
 	// kept and newer than the decision after, or all where that is empty. The error is
 	// for whoever asked.
@@ -88,6 +92,16 @@ type Requirement struct {
 type Filter struct {
 	Surface, Client, Host, Verdict, Reason, Rule string
 }
+
+// Page is a part of a list of decisions.
+type Page struct {
+	Decisions []Decision `json:"decisions"` // the newest first
+	// Next is before of the page behind this one; empty: this is the last.
+	Next string `json:"next,omitempty"`
+}
+
+// ErrNoPlace says that a page was asked for behind a decision that is not kept.
+var ErrNoPlace = errors.New("the decision that this page was to begin behind is not kept, or no longer; begin with the newest")
 
 // Slot counts the decisions of a quarter of an hour.
 type Slot struct {

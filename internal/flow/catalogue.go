@@ -46,21 +46,22 @@ func (c *Catalogue) Update(ctx context.Context) error {
 // that are known already. Lines of repeats are passed over. What was found until
 // something could not be read is given.
 func (c *Catalogue) Newest(ctx context.Context, f Filter, n int, known []*Record) (found []*Record, err error) {
-	skip := make(map[uint64]bool, len(known))
-	for _, r := range known {
-		skip[hashOf(r.ID)] = true
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.close()
-	return c.pick(ctx, pick{from: &f, fits: func(id uint64) bool { return !skip[id] }, most: n})
+	return c.pick(ctx, pick{from: &f, fits: unknown(known), most: n})
 }
 
 // pick updates the catalogue and looks through it.
 func (c *Catalogue) pick(ctx context.Context, p pick) ([]*Record, error) {
 	err := c.update(ctx)
-	for _, s := range slices.Backward(c.shelves) {
-		if failed := s.pick(ctx, &p); failed != nil {
+	return c.pickBelow(ctx, p, err, place{shelf: len(c.shelves)})
+}
+
+// pickBelow looks through what is catalogued before a place. err is what was wrong so far.
+func (c *Catalogue) pickBelow(ctx context.Context, p pick, err error, from place) ([]*Record, error) {
+	for i := min(from.shelf, len(c.shelves)-1); i >= 0; i-- {
+		if failed := c.shelves[i].pick(ctx, &p, from.within(i)); failed != nil {
 			err = failed
 			break
 		}

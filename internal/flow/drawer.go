@@ -150,21 +150,21 @@ type pick struct {
 }
 
 // pick looks through a shelf, the newest line first.
-func (s *shelf) pick(ctx context.Context, p *pick) error {
-	for i := len(s.drawers) - 1; i >= 0 && len(p.found) < p.most; i-- {
+func (s *shelf) pick(ctx context.Context, p *pick, below place) error {
+	for i := min(below.drawer, len(s.drawers)-1); i >= 0 && len(p.found) < p.most; i-- {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.drawers[i].pick(s.file, p); err != nil {
+		if err := s.drawers[i].pick(s.file, p, below.lines(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *drawer) pick(f io.ReaderAt, p *pick) error {
+func (d *drawer) pick(f io.ReaderAt, p *pick, below int) error {
 	fit, some := d.fitting(p.from)
-	for i := len(d.lines) - 1; some && i >= 0 && len(p.found) < p.most; i-- {
+	for i := min(below, len(d.lines)) - 1; some && i >= 0 && len(p.found) < p.most; i-- {
 		c := &d.lines[i]
 		if c.id == 0 || !c.fits(&fit) || !p.fits(c.id) {
 			continue

@@ -20,7 +20,17 @@ if (live) {
     live.insertAdjacentHTML("afterbegin", e.data);
     offer(live.firstElementChild);
     while (live.rows.length > most) live.lastElementChild.remove();
+    behind();
   });
+}
+
+// behind has the link to older decisions begin behind the last row that is left.
+function behind() {
+  const older = document.querySelector(".pages a[rel=next]"), last = live.lastElementChild?.querySelector("a[title]");
+  if (!older || !last) return;
+  const to = new URL(older.href);
+  to.searchParams.set("before", last.title);
+  older.href = to.href;
 }
 
 // offer puts a button before each text that is to be copied.
