@@ -276,7 +276,7 @@ func (s step) write() (back func() error, err error) {
 		}
 		_, err = f.Write(s.text)
 		back = func() error { return os.Remove(s.path) }
-		if err = errors.Join(err, likeFolder(f), f.Sync(), f.Close()); err != nil {
+		if err = errors.Join(err, wholefile.Adopt(f), f.Sync(), f.Close()); err != nil {
 			return nil, errors.Join(err, back())
 		}
 		return back, nil

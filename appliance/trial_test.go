@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/appliance/console"
+	"gatehouse/internal/wholefile"
 )
 
 // bench is a trial over a file, with a clock of its own and a loader that takes
@@ -211,7 +212,7 @@ func TestADraftThatCannotBeWrittenLeavesTheFileWhole(t *testing.T) {
 	}
 	write(t, path, "old, and whole\n")
 	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4 << 10, Max: 4 << 10})) // a full disk, as it were
-	for name, put := range map[string]func(string, []byte) error{"as a whole": overwrite, "in its place": rewrite} {
+	for name, put := range map[string]func(string, []byte) error{"as a whole": overwrite, "in its place": wholefile.Rewrite} {
 		require.ErrorIs(t, put(path, bytes.Repeat([]byte("new\n"), 4<<10)), syscall.EFBIG, name)
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
@@ -225,7 +226,7 @@ func TestADraftIsWrittenAsTheFileIs(t *testing.T) {
 	write(t, path, "old, and longer\n")
 	require.NoError(t, os.Chmod(path, 0o660))
 	require.NoError(t, os.Symlink("rules.toml", link))
-	for name, put := range map[string]func(string, []byte) error{"as a whole": overwrite, "in its place": rewrite} {
+	for name, put := range map[string]func(string, []byte) error{"as a whole": overwrite, "in its place": wholefile.Rewrite} {
 		for _, text := range []string{"new\n", "new, and much longer than it was\n"} {
 			require.NoError(t, put(link, []byte(text)), name)
 			found, err := os.ReadFile(path)

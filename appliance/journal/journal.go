@@ -26,7 +26,7 @@ import (
 type Entry struct {
 	Time time.Time `json:"ts"`
 	By   string    `json:"by"`   // a login and an address, a user of the machine, or the part of the gate that acted
-	What string    `json:"what"` // a word of Deeds
+	What string    `json:"what"` // one of the words below
 	Done bool      `json:"done"` // false: it was refused, and Words say why
 	// SHA256 is the digest of the rules file that it put in force; empty: none.
 	SHA256 string `json:"sha256,omitempty"`
@@ -47,11 +47,6 @@ const (
 	Backup  = "backup"  // a backup was taken
 	Restore = "restore" // a backup was put back
 )
-
-// Deeds are all words that Entry.What can be.
-func Deeds() []string {
-	return []string{Start, Edit, Reload, Apply, Confirm, Revert, Import, CA, Backup, Restore}
-}
 
 const (
 	// MostWords and mostWord bound what one entry says (lines, octets of a line).
@@ -122,7 +117,7 @@ func (j Journal) append(line []byte) error {
 		line = append([]byte{'\n'}, line...)
 	}
 	_, err = f.Write(line)
-	return errors.Join(err, j.own(f), f.Sync(), f.Close())
+	return errors.Join(err, wholefile.Adopt(f), f.Sync(), f.Close())
 }
 
 func torn(f *os.File) bool {

@@ -56,7 +56,7 @@ func (j Journal) keep(text []byte, now time.Time) error {
 	if had, err := j.Text(Digest(text)); err == nil && len(had) == len(text) {
 		return os.Chtimes(path, now, now)
 	}
-	if err := wholefile.Replace(path, text, j.own); err != nil {
+	if err := wholefile.Replace(path, text, wholefile.Adopt); err != nil {
 		return err
 	}
 	return os.Chtimes(path, now, now)

@@ -105,7 +105,7 @@ func (j Journal) rewrite(entries []Entry) error {
 	if err := os.MkdirAll(string(j), 0o700); err != nil {
 		return err
 	}
-	if err := wholefile.Replace(j.path(trailName), []byte(strings.Join(lines, "")), j.own); err != nil {
+	if err := wholefile.Replace(j.path(trailName), []byte(strings.Join(lines, "")), wholefile.Adopt); err != nil {
 		return err
 	}
 	if err := os.Remove(j.path(asideName)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -2,13 +2,13 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"gatehouse/internal/wholefile"
 	"gatehouse/rules"
 )
 
@@ -88,7 +88,8 @@ func formatFile(cmd *cobra.Command, f fmtFlags, file string) (done bool, err err
 	case !changed:
 		return true, nil
 	}
-	if err := overwrite(file, text, formatted); err != nil {
+	// A running gate takes it once its bytes rest.
+	if err := wholefile.Rewrite(file, formatted); err != nil {
 		return false, fmt.Errorf("fmt: %w; the file must be writable for you", err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: rewritten\n", file)
@@ -107,20 +108,4 @@ func readFile(cmd *cobra.Command, file string) ([]byte, error) {
 		return io.ReadAll(cmd.InOrStdin())
 	}
 	return os.ReadFile(file)
-}
-
-// overwrite writes a file in its place, so that owner, rights and bind mounts
-// stay; a running gate takes it once its bytes rest. Where the new text does not
-// fit on the disk, the old one is put back into the room it had.
-func overwrite(file string, old, text []byte) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	if _, err = f.WriteAt(text, 0); err == nil {
-		err = f.Truncate(int64(len(text)))
-	} else if _, back := f.WriteAt(old, 0); back == nil {
-		err = errors.Join(err, f.Truncate(int64(len(old))))
-	}
-	return errors.Join(err, f.Close())
 }

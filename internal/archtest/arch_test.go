@@ -19,8 +19,8 @@ const module = "gatehouse/"
 // floors are the rooms, lowest first. A room imports only lower floors; inner
 // rooms stand on the floor of the room that holds them.
 var floors = [][]string{
-	{"policy", "internal/ca", "internal/clienthello", "internal/htpasswd", "internal/http1", "internal/keypair", "internal/nowait", "internal/servicetags", "internal/wholefile"},
-	{"internal/epoll", "internal/flow", "rules", "vm"},
+	{"policy", "internal/clienthello", "internal/htpasswd", "internal/http1", "internal/keypair", "internal/nowait", "internal/servicetags", "internal/wholefile"},
+	{"internal/ca", "internal/epoll", "internal/flow", "rules", "vm"},
 	{"proxy", "dnsallow", "metrics"},
 	{"appliance"},
 	{"cmd/gatehouse", "cmd/gatehouse-vm"},

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"gatehouse/internal/wholefile"
 )
 
 const (
@@ -55,7 +57,11 @@ func makeFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the folder of the inspection CA cannot be made: %w", err)
 	}
-	return adopt(dir)
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(wholefile.Adopt(f), f.Close())
 }
 
 // put writes a PEM file under a name that nobody has: whole, or not at all.
@@ -69,10 +75,7 @@ func put(file, kind string, der []byte, mode fs.FileMode) (err error) {
 		return fmt.Errorf("the inspection CA cannot be kept: %w", err)
 	}
 	defer os.Remove(half)
-	err = errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = adopt(half)
-	}
+	err = errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Chmod(mode), wholefile.Adopt(f), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(half, file)
 	}

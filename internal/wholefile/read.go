@@ -1,6 +1,6 @@
 // Package wholefile reads a file as a whole, and puts another in its place as a
-// whole. It knows nothing of what is in them, watches none, and writes into no file
-// that is there.
+// whole, or, for who must keep the file that is there, another text into it. It knows
+// nothing of what is in them, and watches none.
 package wholefile
 
 import (
