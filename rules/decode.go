@@ -89,17 +89,6 @@ func (p Positions) Has(path string) bool {
 	return true
 }
 
-// Line is the line of the value at path, or of the nearest table above; 0 where
-// the file holds neither.
-func (p Positions) Line(path string) int {
-	at, ok := p.find(path)
-	if !ok {
-		return 0
-	}
-	line, _ := p.doc.place(at.start)
-	return line
-}
-
 func (p Positions) find(path string) (at span, ok bool) {
 	n := p.doc.root
 	for _, step := range steps(path) {

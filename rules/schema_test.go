@@ -18,16 +18,16 @@ const schemaPath = "../docs/rules.schema.json"
 
 func TestTheSchemaInTheDocsIsTheSchema(t *testing.T) {
 	if *update {
-		require.NoError(t, os.WriteFile(schemaPath, Schema(), 0o644))
+		require.NoError(t, os.WriteFile(schemaPath, schemaText(), 0o644))
 	}
 	text, err := os.ReadFile(schemaPath)
 	require.NoError(t, err)
-	require.Equal(t, string(text), string(Schema()))
+	require.Equal(t, string(text), string(schemaText()))
 }
 
 func TestTheSchemaTakesWhatMayBeLoaded(t *testing.T) {
 	var s map[string]any
-	require.NoError(t, json.Unmarshal(Schema(), &s))
+	require.NoError(t, json.Unmarshal(schemaText(), &s))
 	files := map[string]string{"default": string(Default()), "site": site, "review": reviewed}
 	for _, p := range Packs() {
 		files["pack "+p.Name] = string(p.Text)
@@ -57,7 +57,7 @@ func TestTheSchemaTakesWhatMayBeLoaded(t *testing.T) {
 
 func TestTheSchemaRefusesWhatHasTheWrongForm(t *testing.T) {
 	var s map[string]any
-	require.NoError(t, json.Unmarshal(Schema(), &s))
+	require.NoError(t, json.Unmarshal(schemaText(), &s))
 	for text, at := range map[string]string{
 		"version = 1\nhost = 1":                                      "/host",
 		"version = 2":                                                "/version",
@@ -76,7 +76,7 @@ func TestTheSchemaRefusesWhatHasTheWrongForm(t *testing.T) {
 	}
 }
 
-// against is a small reader of the parts of JSON schema that Schema uses; it
+// against is a small reader of the parts of JSON schema that schemaText uses; it
 // gives the places that do not fit.
 func against(s map[string]any, value any, at string) []string {
 	if options, ok := s["anyOf"].([]any); ok {

@@ -151,12 +151,3 @@ func (e Error) Section() string { return errorTable[e].section }
 
 // Error says what is wrong, for whoever sent it.
 func (e Error) Error() string { return errorTable[e].why + " (" + errorTable[e].section + ")" }
-
-// Errors lists every error, for documentation and tests.
-func Errors() []Error {
-	all := make([]Error, 0, numErrors)
-	for e := Error(1); e < numErrors; e++ {
-		all = append(all, e)
-	}
-	return all
-}

@@ -271,7 +271,7 @@ func TestEveryErrorHasAVectorAndAnExplanation(t *testing.T) {
 			names[v.name], seen[v.outcome] = true, true
 		}
 	}
-	for _, e := range Errors() {
+	for e := Error(1); e < numErrors; e++ {
 		require.True(t, seen[fmt.Sprintf("%d %s", e.Status(), e.Code())], "no vector shows %s", e.Code())
 		require.Contains(t, e.Error(), e.Section())
 		require.Regexp(t, `^RFC \d+, section`, e.Section())

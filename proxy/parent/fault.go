@@ -24,10 +24,7 @@ const (
 	Buffering Cause = "buffering"
 )
 
-// Causes lists them all.
-func Causes() []Cause {
-	return []Cause{Unreachable, Silent, Login, Refused, Length, Expectation, Method, Destination, Garbled, Buffering}
-}
+var causes = [...]Cause{Unreachable, Silent, Login, Refused, Length, Expectation, Method, Destination, Garbled, Buffering}
 
 // CauseOf is what the status of an answer says a parent does not do; empty where
 // it says nothing of the kind.

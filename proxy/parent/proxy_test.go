@@ -128,7 +128,7 @@ func TestAParentIsPrintedWithoutItsPassword(t *testing.T) {
 
 func TestEachCauseIsSaidInASentence(t *testing.T) {
 	said := map[string]bool{}
-	for _, cause := range Causes() {
+	for _, cause := range causes {
 		f := &Fault{Parent: "county", Cause: cause, Status: 499}
 		require.Regexp(t, `^The parent proxy county .+\.$`, f.Why())
 		require.False(t, said[f.Why()], "%s is said like another", cause)

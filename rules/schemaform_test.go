@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Schema is the language as a JSON schema (draft 2020-12), for editors that
+// schemaText is the language as a JSON schema (draft 2020-12), for editors that
 // complete and check TOML while it is typed. It is made from the types that read
 // the file, and knows the form only: what values mean, check says.
-func Schema() []byte {
+func schemaText() []byte {
 	s := tableSchema(reflect.TypeFor[file](), "")
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "gatehouse rules.toml"
