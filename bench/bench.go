@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/bench/figures"
 )
 
 // bench is one run: what is measured, against what, how much.
@@ -113,7 +115,7 @@ func (r *results) add(target, scenario string, found values, err error) {
 func brief(found values, err error) string {
 	var parts []string
 	for row, v := range found {
-		parts = append(parts, fmt.Sprintf("%s=%s", row, figure(v)))
+		parts = append(parts, fmt.Sprintf("%s=%s", row, figures.Short(v)))
 	}
 	slices.Sort(parts)
 	if err != nil {

@@ -174,14 +174,14 @@ func TestAScenarioThatIsNotThereIsRefusedByName(t *testing.T) {
 func TestTheTableIsPutBetweenItsMarksAndNowhereElse(t *testing.T) {
 	r := sampleReport()
 	page := filepath.Join(t.TempDir(), "performance.md")
-	require.NoError(t, os.WriteFile(page, []byte("before\n"+markBegin+"\nold\n"+markEnd+"\nafter\n"), 0o644))
-	require.NoError(t, r.replace(page))
-	require.NoError(t, r.replace(page), "and again")
+	require.NoError(t, os.WriteFile(page, []byte("before\n"+marks.Begin+"\nold\n"+marks.End+"\nafter\n"), 0o644))
+	require.NoError(t, marks.Replace(page, r.markdown()))
+	require.NoError(t, marks.Replace(page, r.markdown()), "and again")
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
-	require.Equal(t, "before\n"+markBegin+"\n\n"+r.markdown()+"\n"+markEnd+"\nafter\n", string(text))
+	require.Equal(t, "before\n"+marks.Begin+"\n\n"+r.markdown()+"\n"+marks.End+"\nafter\n", string(text))
 
 	require.NoError(t, os.WriteFile(page, []byte("no marks"), 0o644))
-	require.ErrorContains(t, r.replace(page), "lacks the lines", "the page is not overwritten")
-	require.ErrorContains(t, r.replace(page), "| small GET", "and the figures are not lost")
+	require.ErrorContains(t, marks.Replace(page, r.markdown()), "lacks the lines", "the page is not overwritten")
+	require.ErrorContains(t, marks.Replace(page, r.markdown()), "| small GET", "and the figures are not lost")
 }

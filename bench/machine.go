@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/bench/figures"
 )
 
 // machine is where the figures come from.
@@ -128,7 +130,7 @@ func (m machine) write(b *strings.Builder, r report) {
 		fmt.Fprintf(b, "* %s.\n", strings.TrimSuffix(v, "."))
 	}
 	fmt.Fprintf(b, "* Other programs kept %s processors busy in the median measurement, %s in the worst%s.\n",
-		figure(median(res.others)), figure(slices.Max(res.others)), seen(res.strange))
+		figures.Short(figures.Median(res.others)), figures.Short(slices.Max(res.others)), seen(res.strange))
 	if m.remark != "" {
 		fmt.Fprintf(b, "* %s\n", m.remark)
 	}

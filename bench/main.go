@@ -101,7 +101,7 @@ func run(ctx context.Context, s settings) error {
 	}
 	report := report{machine: survey(ctx, s, targets), results: results, targets: targets, plan: plan}
 	if s.write != "" {
-		return report.replace(s.write)
+		return marks.Replace(s.write, report.markdown())
 	}
 	_, err = os.Stdout.WriteString(report.markdown())
 	return err

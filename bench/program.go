@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/bench/usage"
 )
 
 // program is a running measured program. Whoever launched it stops it.
@@ -109,34 +108,11 @@ func (p *program) said() string {
 	return strings.Join(lines[max(0, len(lines)-3):], " | ")
 }
 
-// cpu is the user and system time that all threads of the program have used, also
-// those that ended: its process clock (clock_getcpuclockid(3)), which is what
-// /proc/PID/stat shows rounded to hundredths of a second.
-func (p *program) cpu() (time.Duration, error) {
-	const scheduled = 2 // CPUCLOCK_SCHED
-	clock := int32(^p.cmd.Process.Pid<<3 | scheduled)
-	var t unix.Timespec
-	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0, fmt.Errorf("reading the program's processor clock: %w", err)
-	}
-	return time.Duration(t.Nano()), nil
-}
+// cpu is the processor time that the program has used.
+func (p *program) cpu() (time.Duration, error) { return usage.CPU(p.cmd.Process.Pid) }
 
-// proportionalKiB is the program's memory in KiB, shared pages divided among
-// their users (PSS).
-func (p *program) proportionalKiB() (float64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == "Pss:" {
-			return strconv.ParseFloat(fields[1], 64)
-		}
-	}
-	return 0, errors.New("smaps_rollup has no line Pss")
-}
+// proportionalKiB is the program's memory in KiB.
+func (p *program) proportionalKiB() (float64, error) { return usage.KiB(p.cmd.Process.Pid) }
 
 func (p *program) descriptors() (float64, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"maps"
-	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/bench/figures"
 )
 
 // row is a line of the table.
@@ -60,23 +60,9 @@ type report struct {
 }
 
 // The table lives between these lines of docs/performance.md.
-const (
-	markBegin = "<!-- measured: begin (made by go run ./bench; do not edit) -->"
-	markEnd   = "<!-- measured: end -->"
-)
-
-// replace puts the report between the markers of a file.
-func (r report) replace(file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("%w\nThe table that could not be written:\n%s", err, r.markdown())
-	}
-	before, rest, found := strings.Cut(string(text), markBegin)
-	_, after, ended := strings.Cut(rest, markEnd)
-	if !found || !ended {
-		return fmt.Errorf("%s lacks the lines %q and %q.\nThe table that could not be written:\n%s", file, markBegin, markEnd, r.markdown())
-	}
-	return os.WriteFile(file, []byte(before+markBegin+"\n\n"+r.markdown()+"\n"+markEnd+after), 0o644)
+var marks = figures.Marks{
+	Begin: "<!-- measured: begin (made by go run ./bench; do not edit) -->",
+	End:   "<!-- measured: end -->",
 }
 
 func (r report) markdown() string {
@@ -119,8 +105,8 @@ func (r report) head(b *strings.Builder, shown []*target) {
 
 func (r report) title(row row) string {
 	return strings.NewReplacer(
-		"%TRIPS%", thousands(r.plan.Trips), "%TUNNELS%", thousands(r.plan.Tunnels),
-		"%FEW%", thousands(r.plan.Few), "%MANY%", thousands(r.plan.Many),
+		"%TRIPS%", figures.Thousands(r.plan.Trips), "%TUNNELS%", figures.Thousands(r.plan.Tunnels),
+		"%FEW%", figures.Thousands(r.plan.Few), "%MANY%", figures.Thousands(r.plan.Many),
 	).Replace(row.title)
 }
 
@@ -134,10 +120,10 @@ func (r report) cell(t *target, row row) string {
 		return "–"
 	}
 	low, high := slices.Min(found), slices.Max(found)
-	if figure(low) == figure(high) {
-		return figure(median(found))
+	if figures.Short(low) == figures.Short(high) {
+		return figures.Short(figures.Median(found))
 	}
-	return fmt.Sprintf("%s (%s–%s)", figure(median(found)), figure(low), figure(high))
+	return fmt.Sprintf("%s (%s–%s)", figures.Short(figures.Median(found)), figures.Short(low), figures.Short(high))
 }
 
 // ratios compares medians with the first column's.
@@ -147,14 +133,14 @@ func (r report) ratios(b *strings.Builder, shown []*target) {
 	peers := slices.DeleteFunc(slices.Clone(shown[1:]), func(t *target) bool { return t.prepare == nil })
 	r.head(b, peers)
 	for _, row := range r.filled(peers) {
-		if !row.ratio || len(first[row.key]) == 0 || median(first[row.key]) <= 0 {
+		if !row.ratio || len(first[row.key]) == 0 || figures.Median(first[row.key]) <= 0 {
 			continue
 		}
 		title, _, _ := strings.Cut(r.title(row), ": ")
 		fmt.Fprintf(b, "| %s |", title)
 		for _, t := range peers {
 			if found := r.results.found[t.name][row.key]; len(found) > 0 {
-				fmt.Fprintf(b, " %s |", figure(median(found)/median(first[row.key])))
+				fmt.Fprintf(b, " %s |", figures.Short(figures.Median(found)/figures.Median(first[row.key])))
 			} else {
 				b.WriteString(" – |")
 			}
@@ -193,35 +179,6 @@ func oneLine(s string) string {
 		s = string(r[:200]) + "…"
 	}
 	return strings.NewReplacer("|", "/", "<", "‹", ">", "›").Replace(s)
-}
-
-func median(found []float64) float64 {
-	s := slices.Sorted(slices.Values(found))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
-
-// figure prints a value to three digits or so: more were not measured.
-func figure(v float64) string {
-	switch a := max(v, -v); {
-	case a >= 1000:
-		return thousands(int(v + 0.5))
-	case a >= 100 || max(v-math.Round(v), math.Round(v)-v) < 0.005:
-		return fmt.Sprintf("%.0f", v)
-	case a >= 10:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.2f", v)
-	}
-}
-
-func thousands(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
 func counted(n int, what string) string {

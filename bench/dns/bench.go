@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/bench/figures"
 )
 
 // row is a line of the table: a stream of questions, or the memory after those
@@ -46,7 +48,7 @@ func rows(s site) []row {
 		if list[i].asks() {
 			list[i].title += ": CPU µs"
 		}
-		list[i].title = thousands(s.names) + " names, " + list[i].title
+		list[i].title = figures.Thousands(s.names) + " names, " + list[i].title
 	}
 	return list
 }

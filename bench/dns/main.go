@@ -55,5 +55,5 @@ func run(p plan, file, remark string) error {
 		_, err := fmt.Println(table)
 		return err
 	}
-	return replace(file, table)
+	return marks.Replace(file, table)
 }

@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"gatehouse/bench/usage"
 )
 
 // process is a program that runs. Whoever launched it stops it.
@@ -64,31 +60,13 @@ func (r *process) stop() {
 	os.RemoveAll(r.dir)
 }
 
-// cpu is the user and system time that all threads of the process have used: its
-// process clock (clock_getcpuclockid(3)).
-func (r *process) cpu() (time.Duration, error) {
-	const scheduled = 2 // CPUCLOCK_SCHED
-	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^r.cmd.Process.Pid<<3|scheduled), &t); err != nil {
-		return 0, fmt.Errorf("reading the processor clock of %s: %w", r.name, err)
-	}
-	return time.Duration(t.Nano()), nil
-}
+// cpu is the processor time that the process has used.
+func (r *process) cpu() (time.Duration, error) { return usage.CPU(r.cmd.Process.Pid) }
 
-// mib is the memory of the process, shared pages divided among their users (PSS).
+// mib is the memory of the process.
 func (r *process) mib() (float64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", r.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == "Pss:" {
-			kib, err := strconv.ParseFloat(fields[1], 64)
-			return kib / 1024, err
-		}
-	}
-	return 0, errors.New("smaps_rollup has no line Pss")
+	kib, err := usage.KiB(r.cmd.Process.Pid)
+	return kib / 1024, err
 }
 
 func freePort() int {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -10,26 +9,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/bench/figures"
 )
 
 // The table lives between these lines of docs/performance.md.
-const (
-	markBegin = "<!-- dns: begin (made by go run ./bench/dns; do not edit) -->"
-	markEnd   = "<!-- dns: end -->"
-)
-
-// replace puts the table between the markers of a file.
-func replace(file, table string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("%w\nThe table that could not be written:\n%s", err, table)
-	}
-	before, rest, found := strings.Cut(string(text), markBegin)
-	_, after, ended := strings.Cut(rest, markEnd)
-	if !found || !ended {
-		return fmt.Errorf("%s lacks the lines %q and %q.\nThe table that could not be written:\n%s", file, markBegin, markEnd, table)
-	}
-	return os.WriteFile(file, []byte(before+markBegin+"\n\n"+table+"\n"+markEnd+after), 0o644)
+var marks = figures.Marks{
+	Begin: "<!-- dns: begin (made by go run ./bench/dns; do not edit) -->",
+	End:   "<!-- dns: end -->",
 }
 
 // table is the medians, with the spread behind them and how they compare.
@@ -50,7 +37,7 @@ func (b *bench) table(took time.Duration, remark, arguments string) string {
 	}
 	for _, name := range b.shown {
 		if n := b.lost[name]; n > 0 {
-			fmt.Fprintf(&t, "\n%s left %s questions without an answer.\n", name, thousands(n))
+			fmt.Fprintf(&t, "\n%s left %s questions without an answer.\n", name, figures.Thousands(n))
 		}
 	}
 	return t.String()
@@ -61,7 +48,7 @@ func (b *bench) cell(line row, name string) string {
 	if len(found) == 0 {
 		return "–"
 	}
-	text := fmt.Sprintf("%s (%s–%s)", figure(median(found)), figure(found[0]), figure(found[len(found)-1]))
+	text := fmt.Sprintf("%s (%s–%s)", figures.Short(figures.Median(found)), figures.Short(found[0]), figures.Short(found[len(found)-1]))
 	own := b.found[line.title][b.shown[0]]
 	if name != b.shown[0] && len(own) == len(found) {
 		text += fmt.Sprintf(", × %.2f", b.compared(line, name))
@@ -76,30 +63,7 @@ func (b *bench) compared(line row, name string) float64 {
 	for i, v := range b.found[line.title][name] {
 		ratios = append(ratios, v/b.found[line.title][b.shown[0]][i])
 	}
-	return median(slices.Sorted(slices.Values(ratios)))
-}
-
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-// figure prints a value to three digits or so: more were not measured.
-func figure(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-func thousands(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+	return figures.Median(slices.Sorted(slices.Values(ratios)))
 }
 
 func kernel() string {
