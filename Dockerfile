@@ -7,10 +7,10 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# Static, no paths of the build machine, no build id: the same source and VERSION give the
-# same bytes. The time zone database is compiled into the binary.
+# The same source and VERSION give the same bytes; the script says how. The time zone
+# database is compiled into the binary.
 ARG VERSION=
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid= -X main.version=${VERSION#v}" -o /out/gatehouse ./cmd/gatehouse
+RUN sh appliance/packaging/binary /out/gatehouse
 RUN mkdir -p /out/root/etc/gatehouse /out/root/etc/ssl/certs /out/root/var/lib/gatehouse \
  && cp /etc/ssl/certs/ca-certificates.crt /out/root/etc/ssl/certs/ \
  && cp /out/gatehouse /out/root/gatehouse

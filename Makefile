@@ -9,7 +9,7 @@ export VERSION
 
 # The static binary, as every package holds it.
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid= -X main.version=$(VERSION:v%=%)" -o dist/gatehouse ./cmd/gatehouse
+	appliance/packaging/binary dist/gatehouse
 
 test:
 	go test ./...
