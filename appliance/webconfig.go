@@ -3,11 +3,12 @@ package appliance
 import (
 	"errors"
 	"fmt"
-	"gatehouse/internal/wholefile"
 	"net/http"
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2"
+
+	"gatehouse/internal/wholefile"
 )
 
 // webConfig is the path of an exporter-toolkit web configuration; empty where
